@@ -1,0 +1,280 @@
+//! An event: one thing to publish.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Address, Invalid, Message, limits, user};
+
+/// One thing to publish. Fields are taken as they are and checked when it is published, so building one never fails.
+///
+/// As JSON it is the body of `POST /v1/publish`; unknown fields are refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    to: OneOrMany,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    event_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default = "yes")]
+    coalesce: bool,
+    #[serde(rename = "event", skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+}
+
+/// `"to"` may be one address or a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An event that was checked and encoded: ready for the publish script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// Where it goes: no address twice.
+    pub addresses: Vec<Address>,
+    /// The encoded [`Message`].
+    pub message: String,
+    /// The idempotency key, if the caller gave one.
+    pub key: Option<String>,
+    /// Whether a newer event of the same addresses may take its place while it waits.
+    pub coalesce: bool,
+}
+
+impl Event {
+    /// "What `address` names has changed; fetch it again."
+    pub fn refresh(address: impl Into<String>) -> Self {
+        Self {
+            to: OneOrMany::One(address.into()),
+            event_type: None,
+            version: None,
+            data: None,
+            key: None,
+            coalesce: true,
+            name: None,
+        }
+    }
+
+    /// Sends it to `address` as well.
+    #[must_use]
+    pub fn also_to(mut self, address: impl Into<String>) -> Self {
+        let mut to = match self.to {
+            OneOrMany::One(first) => vec![first],
+            OneOrMany::Many(all) => all,
+        };
+        to.push(address.into());
+        self.to = OneOrMany::Many(to);
+        self
+    }
+
+    /// What kind of change it is, such as `order.updated`; connections may ask for some types only.
+    #[must_use]
+    pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
+        self.event_type = Some(event_type.into());
+        self
+    }
+
+    /// The version that the changed thing now has, for pages that compare.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Data for the page, at most 64 KiB of JSON.
+    #[must_use]
+    pub fn data(mut self, data: Box<RawValue>) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// An idempotency key: of all events published with one key within ten minutes, the first counts.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Whether a newer event may take the place of this one where a reader or the publisher falls behind. Default: yes.
+    #[must_use]
+    pub fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
+        self
+    }
+
+    /// The SSE event name. With one the event reaches `addEventListener(name, …)` and no longer `onmessage`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether the caller gave an idempotency key.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The addresses as given.
+    pub fn to(&self) -> &[String] {
+        match &self.to {
+            OneOrMany::One(one) => std::slice::from_ref(one),
+            OneOrMany::Many(all) => all,
+        }
+    }
+
+    /// Checks every field and encodes. `time` is the moment of publishing, in RFC 3339.
+    pub fn prepare(&self, time: &str) -> Result<Prepared, Invalid> {
+        let addresses = self.addresses()?;
+        let data = self.data.as_deref().map(one_line).transpose()?;
+        check_type("type", self.event_type.as_deref())?;
+        check_type("event", self.name.as_deref())?;
+        check_name(self.name.as_deref())?;
+        check_text("version", self.version.as_deref(), limits::VERSION_BYTES)?;
+        check_text("key", self.key.as_deref(), limits::KEY_BYTES)?;
+        let body = Body {
+            event_type: self.event_type.as_deref(),
+            version: self.version.as_deref(),
+            time,
+            name: self.name.as_deref(),
+            data: data.as_deref(),
+        };
+        let body = serde_json::to_string(&body).map_err(|e| Invalid::new("event", &e.to_string(), "a JSON object"))?;
+        let message = Message {
+            coalesce: self.coalesce,
+            event_type: self.event_type.as_deref(),
+            spread_ms: None,
+            trace: None,
+            name: self.name.as_deref(),
+            body: &body,
+        };
+        Ok(Prepared { addresses, message: message.encode(), key: self.key.clone(), coalesce: self.coalesce })
+    }
+
+    fn addresses(&self) -> Result<Vec<Address>, Invalid> {
+        let to = self.to();
+        if to.is_empty() || to.len() > limits::EVENT_ADDRESSES {
+            return Err(Invalid::new("to", &format!("{} addresses", to.len()), "1 to 100 addresses"));
+        }
+        let mut addresses = Vec::with_capacity(to.len());
+        for (at, text) in to.iter().enumerate() {
+            let address: Address = text.parse().map_err(|e: Invalid| match to.len() {
+                1 => e.of("to"),
+                _ => e.of(format!("to[{at}]")),
+            })?;
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    }
+}
+
+/// The body in its one order of fields, which golden files pin.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    event_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    time: &'a str,
+    #[serde(rename = "event", skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
+/// The same JSON without line breaks, which would end an SSE field. Between tokens they mean nothing, and inside a JSON
+/// string they cannot stand.
+fn one_line(data: &RawValue) -> Result<Box<RawValue>, Invalid> {
+    let text = data.get();
+    if text.len() > limits::DATA_BYTES {
+        return Err(Invalid::new("data", &format!("{} bytes", text.len()), "at most 65536 bytes of JSON"));
+    }
+    RawValue::from_string(text.replace(['\n', '\r'], "")).map_err(|e| Invalid::new("data", &e.to_string(), "JSON"))
+}
+
+/// Checks an event type, as an event carries it and as a connection asks for it.
+pub fn check_type(field: &'static str, text: Option<&str>) -> Result<(), Invalid> {
+    let Some(text) = text else { return Ok(()) };
+    let legal = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:~-/".contains(&b));
+    let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if legal && starts && text.len() <= limits::TYPE_BYTES {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        field,
+        text,
+        "1 to 128 bytes of [A-Za-z0-9_.:~/-], the first a letter or digit, such as order.updated",
+    ))
+}
+
+/// `open` and `error` are what EventSource itself dispatches; `tidings.` names control events.
+fn check_name(name: Option<&str>) -> Result<(), Invalid> {
+    match name {
+        Some(text) if matches!(text, "open" | "error") || text.starts_with("tidings.") => {
+            Err(Invalid::new("event", text, "a name other than open, error and tidings.*, which are reserved"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_text(field: &'static str, text: Option<&str>, most: usize) -> Result<(), Invalid> {
+    match text {
+        Some(text) if text.is_empty() || text.len() > most || !text.chars().all(user::is_printable) => {
+            Err(Invalid::new(field, text, format!("1 to {most} bytes of printable UTF-8")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_json(text: &str) -> Event {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn takes_one_address_or_many_and_none_twice() {
+        assert_eq!(from_json(r#"{"to":"a"}"#).prepare("t").unwrap().addresses.len(), 1);
+        assert_eq!(from_json(r#"{"to":["a","b","a"]}"#).prepare("t").unwrap().addresses.len(), 2);
+        assert_eq!(Event::refresh("a").also_to("@b").also_to("c").prepare("t").unwrap().addresses.len(), 3);
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        let wrong = |json: &str| from_json(json).prepare("t").unwrap_err().field().to_owned();
+        assert_eq!(wrong(r#"{"to":[]}"#), "to");
+        assert_eq!(wrong(r#"{"to":"a b"}"#), "to");
+        assert_eq!(wrong(r#"{"to":["a","b c"]}"#), "to[1]");
+        assert_eq!(wrong(r#"{"to":"a","type":"a b"}"#), "type");
+        assert_eq!(wrong(r#"{"to":"a","type":"-"}"#), "type");
+        assert_eq!(wrong(r#"{"to":"a","version":""}"#), "version");
+        assert_eq!(wrong(r#"{"to":"a","key":"a\u0000"}"#), "key");
+        assert_eq!(wrong(r#"{"to":"a","event":"error"}"#), "event");
+        assert_eq!(wrong(r#"{"to":"a","event":"tidings.ready"}"#), "event");
+        let big = format!(r#"{{"to":"a","data":"{}"}}"#, "x".repeat(65_535));
+        assert_eq!(wrong(&big), "data");
+        assert!(serde_json::from_str::<Event>(r#"{"to":"a","tpye":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn data_ends_up_on_one_line_and_keeps_its_numbers() {
+        let prepared =
+            from_json("{\"to\":\"a\",\"data\":{\n \"n\": 1.10,\r\n \"big\": 123456789012345678901234567890}}");
+        let message = prepared.prepare("2026-01-01T00:00:00Z").unwrap().message;
+        let body = Message::decode(&message).unwrap().body.to_owned();
+        assert!(body.contains(r#""data":{ "n": 1.10, "big": 123456789012345678901234567890}"#), "{body}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Every key and channel in Redis.
+//!
+//! Namespace `ns` (default `tidings`), partition `p`, tag `{ns:p}`, so that a partition lives in one slot of a cluster.
+//!
+//! | key or channel | type | what |
+//! |---|---|---|
+//! | `{ns:p}:j` | stream | journal: an entry for each publish, with its addresses ([`crate::entry`]); its ids are the partition's ids |
+//! | `{ns:p}:e` | hash | `epoch`; `run`, the server that has this history; `events`, `age`, `journal`: the [`crate::Retention`] in force |
+//! | `{ns:p}:t:<topic>` | stream and channel | events of a topic, newest `events` of them, gone `age` after the newest |
+//! | `{ns:p}:u:<user>` | stream and channel | the same for a user |
+//! | `{ns:p}:u:<user>/<topic>` | stream and channel | the same for a user's topic; user ids have no `/` |
+//! | `{ns:p}:k:<key>` | string | idempotency key → id, gone after ten minutes |
+//! | `{ns:p}:b:<gateway>` | channel | beacons of one gateway |
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Address, Invalid, Partition, limits};
+
+/// The name that all keys of one installation share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Namespace(Box<str>);
+
+impl Namespace {
+    /// The keys of one partition.
+    pub fn keys(&self, partition: Partition) -> Keys {
+        Keys { tag: format!("{{{}:{}}}:", self.0, partition.number()) }
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self("tidings".into())
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let fits = (1..=limits::NAMESPACE_BYTES).contains(&text.len());
+        if fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid::new("namespace", text, "1 to 64 bytes of [A-Za-z0-9_.-]"))
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The keys of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    tag: String,
+}
+
+impl Keys {
+    /// The journal.
+    pub fn journal(&self) -> String {
+        format!("{}j", self.tag)
+    }
+
+    /// The hash with the epoch.
+    pub fn epoch(&self) -> String {
+        format!("{}e", self.tag)
+    }
+
+    /// The stream of an address, and the channel of the same name.
+    pub fn stream(&self, address: &Address) -> String {
+        match address {
+            Address::Topic(topic) => format!("{}t:{topic}", self.tag),
+            Address::User(user) => format!("{}u:{user}", self.tag),
+            Address::UserTopic(user, topic) => format!("{}u:{user}/{topic}", self.tag),
+        }
+    }
+
+    /// The address whose channel this is: the way back from [`Keys::stream`].
+    pub fn address(&self, channel: &str) -> Option<Address> {
+        let name = channel.strip_prefix(&self.tag)?;
+        if let Some(topic) = name.strip_prefix("t:") {
+            return topic.parse().ok().map(Address::Topic);
+        }
+        format!("@{}", name.strip_prefix("u:")?).parse().ok()
+    }
+
+    /// An idempotency key.
+    pub fn idempotency(&self, key: &str) -> String {
+        format!("{}k:{key}", self.tag)
+    }
+
+    /// The channel of one gateway's beacons.
+    pub fn beacon(&self, gateway: &str) -> String {
+        format!("{}b:{gateway}", self.tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Partitions;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn channels_lead_back_to_their_address(text in crate::address::tests::any_address()) {
+            let address: Address = text.parse().unwrap();
+            let keys = Namespace::default().keys(Partitions::ONE.of(&address));
+            prop_assert_eq!(keys.address(&keys.stream(&address)), Some(address));
+        }
+
+        #[test]
+        fn never_panics(text: String) {
+            let keys = Namespace::default().keys(Partitions::ONE.get(0).unwrap());
+            let _ = keys.address(&text);
+            let _ = text.parse::<Namespace>();
+        }
+    }
+
+    #[test]
+    fn a_namespace_cannot_break_the_tag() {
+        for text in ["", "a:b", "a{b", "a}b", "a b", "ä"] {
+            assert!(text.parse::<Namespace>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The message codec: an event as it travels through Redis.
+//!
+//! ```text
+//! 1 1763683201877-0 k3f9 c order.updated - - - {"type":"order.updated","version":"7","time":"…","data":{…}}
+//! │ │               │    │ │             │ │ │ └ body: the JSON that becomes `data:`, but for its address
+//! │ │               │    │ │             │ │ └ event name          (- for none)
+//! │ │               │    │ │             │ └ trace context         (- for none)
+//! │ │               │    │ │             └ spread in milliseconds  (- for none)
+//! │ │               │    │ └ type                                  (- for none)
+//! │ │               │    └ flags: c may be coalesced               (- for none)
+//! │ │               └ epoch  ┐ the publish script puts these three before the message;
+//! │ └ id                     │ in a stream entry they are known already, and absent
+//! └ version of the codec     ┘
+//! ```
+//!
+//! The body names no address. An event to several addresses is stored and sent once for each, and a connection is told
+//! only of the addresses that it follows itself: [`data`] puts those in.
+
+use crate::{Address, Epoch, Id, Invalid};
+
+/// The codec's version, the first field of every [`Delivered`] text.
+pub const VERSION: &str = "1";
+
+/// The header that a gateway routes by, without parsing JSON, and the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Whether a newer event of the same address may take the place of this one.
+    pub coalesce: bool,
+    /// The event's type.
+    pub event_type: Option<&'a str>,
+    /// The window, in milliseconds, over which connections get the event.
+    pub spread_ms: Option<u64>,
+    /// W3C `traceparent` of the publish.
+    pub trace: Option<&'a str>,
+    /// The SSE event name; without one the event reaches `onmessage`.
+    pub name: Option<&'a str>,
+    /// A JSON object on one line, without `topic` and `topics`.
+    pub body: &'a str,
+}
+
+/// A message as pub/sub brings it: with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered<'a> {
+    /// Its place in the partition.
+    pub id: Id,
+    /// The history it belongs to.
+    pub epoch: Epoch,
+    /// What was published.
+    pub message: Message<'a>,
+}
+
+const EXPECTED: &str = "<flags> <type> <spread> <trace> <name> <body>, as tidings-shared writes a message";
+
+impl<'a> Message<'a> {
+    /// The message as text, as [`Message::decode`] reads it.
+    pub fn encode(&self) -> String {
+        let spread = self.spread_ms.map(|ms| ms.to_string());
+        let fields = [self.coalesce.then_some("c"), self.event_type, spread.as_deref(), self.trace, self.name];
+        let mut text = String::with_capacity(64 + self.body.len());
+        for field in fields {
+            text.push_str(field.unwrap_or("-"));
+            text.push(' ');
+        }
+        text.push_str(self.body);
+        text
+    }
+
+    /// Reads what [`Message::encode`] wrote. Unknown flags are passed over, so that later versions may add some.
+    pub fn decode(text: &'a str) -> Result<Self, Invalid> {
+        Self::read(text).ok_or_else(|| Invalid::new("message", text, EXPECTED))
+    }
+
+    fn read(text: &'a str) -> Option<Self> {
+        let mut fields = text.splitn(6, ' ');
+        let mut field = || fields.next().filter(|field| !field.is_empty());
+        let given = |field: &'a str| (field != "-").then_some(field);
+        let flags = field()?;
+        let event_type = given(field()?);
+        let spread_ms = match given(field()?) {
+            None => None,
+            Some(ms) => Some(ms.parse().ok()?),
+        };
+        let (trace, name, body) = (given(field()?), given(field()?), field()?);
+        let one_line = !body.bytes().any(|b| b == b'\n' || b == b'\r');
+        let object = body.len() > 2 && body.starts_with('{') && body.ends_with('}');
+        let clean = [event_type, trace, name].into_iter().flatten().all(|f| !f.contains(['\n', '\r']));
+        (one_line && object && clean).then_some(Self {
+            coalesce: flags.contains('c'),
+            event_type,
+            spread_ms,
+            trace,
+            name,
+            body,
+        })
+    }
+}
+
+impl<'a> Delivered<'a> {
+    /// The text that the publish script sends.
+    pub fn encode(&self) -> String {
+        format!("{VERSION} {} {} {}", self.id, self.epoch, self.message.encode())
+    }
+
+    /// Reads what the publish script sent.
+    pub fn decode(text: &'a str) -> Result<Self, Invalid> {
+        let wrong =
+            || Invalid::new("message", text, "1 <id> <epoch> <message>, as the publish script of this version sends");
+        let (place, message) = split_place(text).ok_or_else(wrong)?;
+        Ok(Self { id: place.0, epoch: place.1, message: Message::decode(message)? })
+    }
+}
+
+/// What a beacon says: the last id of the journal, and the epoch.
+pub fn decode_beacon(text: &str) -> Result<(Id, Epoch), Invalid> {
+    let wrong = || Invalid::new("beacon", text, "1 <id> <epoch>, as the beacon script of this version sends");
+    let padded = format!("{text} ");
+    match split_place(&padded) {
+        Some((place, "")) => Ok(place),
+        _ => Err(wrong()),
+    }
+}
+
+fn split_place(text: &str) -> Option<((Id, Epoch), &str)> {
+    let mut fields = text.splitn(4, ' ');
+    if fields.next()? != VERSION {
+        return None;
+    }
+    let place = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((place, fields.next()?))
+}
+
+/// The `data:` of an event for a connection that follows `addresses` of those it was sent to: the body, with `"topic"`
+/// put first, and `"topics"` after it if there are several. `None` if there is no address or the body is no object.
+pub fn data(addresses: &[&Address], body: &str) -> Option<String> {
+    let fields = body.strip_prefix('{').filter(|rest| rest.len() > 1)?;
+    let mut text = String::with_capacity(body.len() + 64);
+    text.push_str("{\"topic\":");
+    text.push_str(&json_string(&addresses.first()?.to_string()));
+    if addresses.len() > 1 {
+        text.push_str(",\"topics\":[");
+        for (at, address) in addresses.iter().enumerate() {
+            text.push_str(if at == 0 { "" } else { "," });
+            text.push_str(&json_string(&address.to_string()));
+        }
+        text.push(']');
+    }
+    text.push(',');
+    text.push_str(fields);
+    Some(text)
+}
+
+/// `text` as a JSON string, quotes included.
+pub fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn round_trips(
+            coalesce: bool,
+            event_type in option::of("[a-z][a-z.]{0,20}"),
+            spread_ms: Option<u64>,
+            trace in option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-01"),
+            name in option::of("[a-z][a-z.]{0,20}"),
+            body in "\\{\"[^\\p{C}]{1,40}\\}",
+            (ms, seq, bits) in any::<(u64, u64, u32)>(),
+        ) {
+            let message = Message {
+                coalesce,
+                event_type: event_type.as_deref(),
+                spread_ms,
+                trace: trace.as_deref(),
+                name: name.as_deref(),
+                body: &body,
+            };
+            let text = message.encode();
+            prop_assert_eq!(Message::decode(&text).unwrap(), message);
+            let delivered = Delivered { id: Id { ms, seq }, epoch: Epoch::from_random(bits), message };
+            let text = delivered.encode();
+            prop_assert_eq!(Delivered::decode(&text).unwrap(), delivered);
+        }
+
+        #[test]
+        fn never_panics(text: String) {
+            let _ = Message::decode(&text);
+            let _ = Delivered::decode(&text);
+            let _ = decode_beacon(&text);
+        }
+    }
+
+    #[test]
+    fn names_only_the_addresses_it_is_told() {
+        let (order, alice) = ("orders/42".parse().unwrap(), "@a\"b".parse().unwrap());
+        let body = r#"{"version":"7"}"#;
+        assert_eq!(data(&[&order], body).unwrap(), r#"{"topic":"orders/42","version":"7"}"#);
+        assert_eq!(
+            data(&[&order, &alice], body).unwrap(),
+            r#"{"topic":"orders/42","topics":["orders/42","@a\"b"],"version":"7"}"#
+        );
+        assert_eq!(data(&[], body), None);
+        assert_eq!(data(&[&order], "{"), None);
+    }
+
+    #[test]
+    fn beacons() {
+        let (id, epoch) = decode_beacon("1 17-3 k3f9").unwrap();
+        assert_eq!((id.to_string(), epoch.to_string()), ("17-3".into(), "k3f9".into()));
+        for text in ["", "1 17-3", "2 17-3 k3f9", "1 17-3 k3f9 x", "1 x k3f9"] {
+            assert!(decode_beacon(text).is_err(), "{text:?}");
+        }
+    }
+}

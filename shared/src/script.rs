@@ -1,0 +1,130 @@
+//! The scripts that touch Redis, and what each is called with.
+//!
+//! All of a partition's reads and writes that must agree with one another go through these: a script runs at one moment.
+//! What each answers stands at the head of its file.
+
+use crate::keys::Keys;
+use crate::{Address, Epoch, Id, Retention};
+
+/// Publishes an event.
+pub const PUBLISH: &str = include_str!("script/publish.lua");
+/// Proves the way through the server and lifts the journal.
+pub const BEACON: &str = include_str!("script/beacon.lua");
+/// Reads what addresses got after a place.
+pub const HISTORY: &str = include_str!("script/history.lua");
+/// Reads which addresses got anything after a place.
+pub const MISSED: &str = include_str!("script/missed.lua");
+
+/// A script with its keys and arguments, for any client to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The source, one of the constants of this module.
+    pub script: &'static str,
+    /// `KEYS`; all of one partition, so of one slot.
+    pub keys: Vec<String>,
+    /// `ARGV`.
+    pub args: Vec<String>,
+}
+
+/// What [`publish`] sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Publish<'a> {
+    /// Addresses of one partition, none twice.
+    pub addresses: &'a [Address],
+    /// The encoded [`crate::Message`].
+    pub message: &'a str,
+    /// The idempotency key and how long it is remembered, in milliseconds.
+    pub key: Option<(&'a str, u64)>,
+    /// The epoch of the partition if it has none yet: a random one.
+    pub epoch: Epoch,
+    /// The retention if no gateway has set one.
+    pub retention: Retention,
+}
+
+/// Publishes an event to its addresses in one partition. Answers `[id, epoch, 1 if the key was known]`.
+pub fn publish(keys: &Keys, publish: Publish<'_>) -> Call {
+    let mut names = vec![keys.journal(), keys.epoch()];
+    names.extend(publish.addresses.iter().map(|address| keys.stream(address)));
+    names.extend(publish.key.map(|(key, _)| keys.idempotency(key)));
+    let Retention { events, age_ms, journal } = publish.retention;
+    let key_age = publish.key.map_or(0, |(_, age_ms)| age_ms.max(1));
+    let mut args = vec![
+        publish.message.to_owned(),
+        publish.epoch.to_string(),
+        events.to_string(),
+        age_ms.to_string(),
+        journal.to_string(),
+        key_age.to_string(),
+    ];
+    args.extend(publish.addresses.iter().map(Address::to_string));
+    Call { script: PUBLISH, keys: names, args }
+}
+
+/// What [`beacon`] sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Beacon<'a> {
+    /// The gateway's id; its beacons come on its own channel.
+    pub gateway: &'a str,
+    /// The highest id that the gateway has seen of the partition.
+    pub seen: Id,
+    /// The epoch to begin if there is none, or if history may have been lost: a random one.
+    pub epoch: Epoch,
+    /// The `run_id` of the server that this is sent to.
+    pub run: &'a str,
+    /// Whether this is the first beacon over this connection.
+    pub attaching: bool,
+    /// The retention in force from now on, if attaching.
+    pub retention: Retention,
+}
+
+/// Sends a beacon. Answers `[epoch, last id]`.
+pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
+    let Retention { events, age_ms, journal } = beacon.retention;
+    let args = vec![
+        keys.beacon(beacon.gateway),
+        beacon.seen.to_string(),
+        beacon.epoch.to_string(),
+        beacon.run.to_owned(),
+        u8::from(beacon.attaching).to_string(),
+        events.to_string(),
+        age_ms.to_string(),
+        journal.to_string(),
+    ];
+    Call { script: BEACON, keys: vec![keys.journal(), keys.epoch()], args }
+}
+
+/// What [`history`] asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// All events after the id.
+    After(Id),
+    /// All events after the first id, up to and with the second.
+    Between(Id, Id),
+    /// Only the latest event of each address, however old.
+    Latest,
+}
+
+/// Reads what `addresses`, all of one partition, got in `span`, at most `bytes` of messages.
+/// Answers `[epoch, last id, status, [id, message, …], …]`, with a status and a list for each address.
+pub fn history(keys: &Keys, addresses: &[Address], span: Span, bytes: u64) -> Call {
+    let mut names = vec![keys.journal(), keys.epoch()];
+    names.extend(addresses.iter().map(|address| keys.stream(address)));
+    let (after, up_to, tail) = match span {
+        Span::After(after) => (after, "+".to_owned(), "0"),
+        Span::Between(after, up_to) => (after, up_to.to_string(), "0"),
+        Span::Latest => (Id::ZERO, "+".to_owned(), "1"),
+    };
+    Call { script: HISTORY, keys: names, args: vec![after.to_string(), up_to, tail.to_owned(), bytes.to_string()] }
+}
+
+/// Reads which addresses got anything after `after`, from `entries` entries of the journal. `up_to` is `None` on the
+/// first page, and on the next ones the last id that the first page told.
+/// Answers `[epoch, last id, 1 if complete, id to go on after or '', [address, …]]`.
+pub fn missed(keys: &Keys, after: Id, up_to: Option<Id>, entries: u64) -> Call {
+    let up_to = up_to.map_or_else(|| "+".to_owned(), |id| id.to_string());
+    Call {
+        script: MISSED,
+        keys: vec![keys.journal(), keys.epoch()],
+        args: vec![after.to_string(), up_to, entries.to_string()],
+    }
+}

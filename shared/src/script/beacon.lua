@@ -1,0 +1,50 @@
+-- Proves that the way through this server works, and lifts the journal: to the server's clock, so that the place of a
+-- quiet connection stays young, and above what the gateway has seen, so that ids never go back after a failover.
+-- KEYS: journal, epoch
+-- ARGV: channel, highest id seen, epoch to start with, run id of this server, 1 on attaching, events, age, journal entries
+-- Answers: epoch, last id of the journal
+local function above(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
+  if a_ms ~= b_ms then
+    return tonumber(a_ms) > tonumber(b_ms)
+  end
+  return tonumber(a_seq) > tonumber(b_seq)
+end
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age')
+local epoch = kept[1]
+local attaching = ARGV[5] == '1'
+-- A server that is not the one before may have lost writes. Keeping streams longer than before makes places look young
+-- whose streams are gone already. Both make the history another one.
+local other_server = kept[2] and kept[2] ~= ARGV[4]
+local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3])
+if not epoch or other_server or longer then
+  epoch = ARGV[3]
+end
+if epoch ~= kept[1] or kept[2] ~= ARGV[4] or attaching then
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'run', ARGV[4])
+end
+if attaching or not kept[3] then
+  redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8])
+end
+local now = redis.call('TIME')
+local last = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)) .. '-0'
+if above(ARGV[2], last) then
+  last = ARGV[2]
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XADD', KEYS[1], last, 'beacon', '')
+else
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      if above(last, info[i + 1]) then
+        redis.call('XSETID', KEYS[1], last)
+      else
+        last = info[i + 1]
+      end
+    end
+  end
+end
+redis.call('PUBLISH', ARGV[1], '1 ' .. last .. ' ' .. epoch)
+return { epoch, last }

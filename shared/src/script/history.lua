@@ -1,0 +1,80 @@
+-- Reads what several addresses of one partition got after a place, at one moment.
+-- KEYS: journal, epoch, one stream per address
+-- ARGV: after (an id), up to (an id, or + for all), tail (1: instead, the latest event of each), bytes to read at most
+-- Answers: epoch (or ''), last id of the journal, then for each address a status and its entries, flat: id, message, …
+--   ok: these are all   lost: some are gone, or the place is too old   big: more than the bytes allow
+local function at_or_before(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
+  if a_ms ~= b_ms then
+    return tonumber(a_ms) < tonumber(b_ms)
+  end
+  return tonumber(a_seq) <= tonumber(b_seq)
+end
+local function info(stream)
+  local found = {}
+  local fields = redis.call('XINFO', 'STREAM', stream)
+  for i = 1, #fields, 2 do
+    found[fields[i]] = fields[i + 1]
+  end
+  return found
+end
+local after, up_to, tail, bytes = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'age')
+local answer = { kept[1] or '', '0-0' }
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  answer[2] = info(KEYS[1])['last-generated-id']
+end
+local now = redis.call('TIME')
+local age = tonumber(kept[2] or 0)
+local after_ms = tonumber(string.match(after, '^(%d+)'))
+local too_old = not tail and age > 0 and tonumber(now[1]) * 1000 + tonumber(now[2]) / 1000 - after_ms >= age
+local function complete(stream)
+  local found = info(stream)
+  local first = found['first-entry']
+  return found['entries-added'] == found['length'] or (first and at_or_before(first[1], after))
+end
+local function page(stream, from, count)
+  if tail then
+    return redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  end
+  return redis.call('XRANGE', stream, from, up_to, 'COUNT', count)
+end
+local function read(stream)
+  local entries, from, count = {}, '(' .. after, 100
+  while true do
+    local found = page(stream, from, count)
+    for i = 1, #found do
+      local fields = found[i][2]
+      for f = 1, #fields, 2 do
+        if fields[f] == 'm' then
+          entries[#entries + 1] = found[i][1]
+          entries[#entries + 1] = fields[f + 1]
+          bytes = bytes - #fields[f + 1]
+        end
+      end
+    end
+    if bytes < 0 then
+      return 'big', {}
+    end
+    if tail or #found < count then
+      break
+    end
+    from = '(' .. found[#found][1]
+  end
+  if not tail and #entries > 0 and not complete(stream) then
+    return 'lost', {}
+  end
+  return 'ok', entries
+end
+for i = 3, #KEYS do
+  local status, entries = 'lost', {}
+  if bytes < 0 then
+    status = 'big'
+  elseif not too_old then
+    status, entries = read(KEYS[i])
+  end
+  answer[#answer + 1] = status
+  answer[#answer + 1] = entries
+end
+return answer

@@ -1,0 +1,33 @@
+-- Publishes one event to its addresses in one partition: everything or, under its idempotency key, nothing again.
+-- KEYS: journal, epoch, one stream per address, [idempotency key]
+-- ARGV: message, epoch to start with, events, age, journal entries, age of the key (0: there is none), one address per stream
+-- Answers: id, epoch, 1 if the key was known
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal')
+local epoch = kept[1]
+if not epoch then
+  epoch = ARGV[2]
+  redis.call('HSET', KEYS[2], 'epoch', epoch)
+end
+local key_age = tonumber(ARGV[6])
+if key_age > 0 then
+  local id = redis.call('GET', KEYS[#KEYS])
+  if id then
+    return { id, epoch, 1 }
+  end
+end
+local entry = {}
+for i = 7, #ARGV do
+  entry[#entry + 1] = 'a'
+  entry[#entry + 1] = ARGV[i]
+end
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', kept[4] or ARGV[5], '*', unpack(entry))
+local sent = '1 ' .. id .. ' ' .. epoch .. ' ' .. ARGV[1]
+for i = 3, #ARGV - 4 do
+  redis.call('XADD', KEYS[i], 'MAXLEN', '~', kept[2] or ARGV[3], id, 'm', ARGV[1])
+  redis.call('PEXPIRE', KEYS[i], kept[3] or ARGV[4])
+  redis.call('PUBLISH', KEYS[i], sent)
+end
+if key_age > 0 then
+  redis.call('SET', KEYS[#KEYS], id, 'PX', key_age)
+end
+return { id, epoch, 0 }
