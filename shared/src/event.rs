@@ -151,6 +151,7 @@ impl Event {
         let body = serde_json::to_string(&body).map_err(|e| Invalid::new("event", &e.to_string(), "a JSON object"))?;
         let message = Message {
             coalesce: self.coalesce,
+            several: addresses.len() > 1,
             event_type: self.event_type.as_deref(),
             spread_ms: None,
             trace: None,

@@ -26,6 +26,9 @@ pub const VERSION: &str = "1";
 pub struct Message<'a> {
     /// Whether a newer event of the same address may take the place of this one.
     pub coalesce: bool,
+    /// Whether it goes to more addresses than one. Its copies come one right after the other, and then an end mark on the
+    /// journal's channel: a gateway holds them until then, so that a connection that follows several gets one event.
+    pub several: bool,
     /// The event's type.
     pub event_type: Option<&'a str>,
     /// The window, in milliseconds, over which connections get the event.
@@ -55,7 +58,13 @@ impl<'a> Message<'a> {
     /// The message as text, as [`Message::decode`] reads it.
     pub fn encode(&self) -> String {
         let spread = self.spread_ms.map(|ms| ms.to_string());
-        let fields = [self.coalesce.then_some("c"), self.event_type, spread.as_deref(), self.trace, self.name];
+        let flags = match (self.coalesce, self.several) {
+            (true, true) => Some("cm"),
+            (true, false) => Some("c"),
+            (false, true) => Some("m"),
+            (false, false) => None,
+        };
+        let fields = [flags, self.event_type, spread.as_deref(), self.trace, self.name];
         let mut text = String::with_capacity(64 + self.body.len());
         for field in fields {
             text.push_str(field.unwrap_or("-"));
@@ -86,6 +95,7 @@ impl<'a> Message<'a> {
         let clean = [event_type, trace, name].into_iter().flatten().all(|f| !f.contains(['\n', '\r']));
         (one_line && object && clean).then_some(Self {
             coalesce: flags.contains('c'),
+            several: flags.contains('m'),
             event_type,
             spread_ms,
             trace,
@@ -110,9 +120,10 @@ impl<'a> Delivered<'a> {
     }
 }
 
-/// What a beacon says: the last id of the journal, and the epoch.
-pub fn decode_beacon(text: &str) -> Result<(Id, Epoch), Invalid> {
-    let wrong = || Invalid::new("beacon", text, "1 <id> <epoch>, as the beacon script of this version sends");
+/// Reads a mark: `1 <id> <epoch>`. A beacon says so what the last id of the journal is; the journal's channel, that the
+/// event of this id has come whole.
+pub fn decode_mark(text: &str) -> Result<(Id, Epoch), Invalid> {
+    let wrong = || Invalid::new("mark", text, "1 <id> <epoch>, as a script of this version sends");
     let padded = format!("{text} ");
     match split_place(&padded) {
         Some((place, "")) => Ok(place),
@@ -164,6 +175,7 @@ mod tests {
         #[test]
         fn round_trips(
             coalesce: bool,
+            several: bool,
             event_type in option::of("[a-z][a-z.]{0,20}"),
             spread_ms: Option<u64>,
             trace in option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-01"),
@@ -173,6 +185,7 @@ mod tests {
         ) {
             let message = Message {
                 coalesce,
+                several,
                 event_type: event_type.as_deref(),
                 spread_ms,
                 trace: trace.as_deref(),
@@ -190,7 +203,7 @@ mod tests {
         fn never_panics(text: String) {
             let _ = Message::decode(&text);
             let _ = Delivered::decode(&text);
-            let _ = decode_beacon(&text);
+            let _ = decode_mark(&text);
         }
     }
 
@@ -208,11 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn beacons() {
-        let (id, epoch) = decode_beacon("1 17-3 k3f9").unwrap();
+    fn marks() {
+        let (id, epoch) = decode_mark("1 17-3 k3f9").unwrap();
         assert_eq!((id.to_string(), epoch.to_string()), ("17-3".into(), "k3f9".into()));
         for text in ["", "1 17-3", "2 17-3 k3f9", "1 17-3 k3f9 x", "1 x k3f9"] {
-            assert!(decode_beacon(text).is_err(), "{text:?}");
+            assert!(decode_mark(text).is_err(), "{text:?}");
         }
     }
 }

@@ -27,6 +27,9 @@ for i = 3, #ARGV - 4 do
   redis.call('PEXPIRE', KEYS[i], kept[3] or ARGV[4])
   redis.call('PUBLISH', KEYS[i], sent)
 end
+if string.find(ARGV[1], '^%a*m') then
+  redis.call('PUBLISH', KEYS[1], '1 ' .. id .. ' ' .. epoch)
+end
 if key_age > 0 then
   redis.call('SET', KEYS[#KEYS], id, 'PX', key_age)
 end
