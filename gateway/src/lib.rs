@@ -1,1 +1,5 @@
-//! x
+//! The Tidings gateway: streams refresh events to browsers over Server-Sent Events.
+#![deny(missing_docs)]
+
+mod cli;
+pub mod config;

@@ -1,1 +1,27 @@
-fn main(){}
+//! Parses the configuration and wires what it asks for.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use tidings_gateway::config::{Command, Config};
+
+/// `EX_USAGE` of sysexits.h: the configuration is wrong, and a restart as it is would be too.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    let env =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    match Config::load(args, env) {
+        Ok(Command::Run(_config)) => ExitCode::SUCCESS,
+        Ok(Command::Print(text) | Command::Help(text) | Command::Version(text)) => {
+            // A reader that left (`| head`) is no failure of ours.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            let _ = writeln!(std::io::stderr(), "tidings-gateway: {errors}");
+            ExitCode::from(USAGE)
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What must hold between settings, each of which is right by itself.
+
+use super::apply::Origins;
+use super::settings::Setting;
+use super::{Config, Errors, Fault, Mistake, Origin, StoreUrl};
+
+/// Adds what does not go together to `errors`. A rule about a value that is wrong already says nothing.
+pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
+    let (server, admin) = (config.server.listen, config.admin.listen);
+    let clash = server.port() != 0 && server.port() == admin.port();
+    let all = server.ip().is_unspecified() || admin.ip().is_unspecified();
+    let open = !config.auth.insecure;
+    let memory = config.store.url == StoreUrl::Memory;
+
+    let rules: [(&[&'static str], bool, &str); 3] = [
+        (
+            &["auth.insecure", "store.url"],
+            open && !memory,
+            "tokens come with a later version; until then everyone who reaches the public listener of a gateway on Redis \
+             may follow everything: accept that with auth.insecure = true",
+        ),
+        (
+            &["server.listen", "store.url", "auth.insecure"],
+            open && memory && !server.ip().is_loopback(),
+            "without tokens, which come with a later version, the public listener stays on loopback: use 127.0.0.1, or \
+             let everyone who reaches it follow everything with auth.insecure = true",
+        ),
+        (
+            &["admin.listen", "server.listen"],
+            clash && (all || server.ip() == admin.ip()),
+            "this is where server.listen listens: the admin API needs an address of its own",
+        ),
+    ];
+    for (keys, broken, why) in rules {
+        if !broken || keys.iter().any(|key| errors.doubt(key)) {
+            continue;
+        }
+        let subject = keys[0];
+        errors.push(Mistake {
+            subject: subject.to_owned(),
+            origin: Some(origins.get(subject).cloned().unwrap_or(Origin::Default)),
+            value: Setting::of(subject).map(|setting| setting.text(config)),
+            fault: Fault::Conflict(why.to_owned()),
+        });
+    }
+}

@@ -1,0 +1,121 @@
+//! Kinds of this product: the store and its keys, the log.
+
+use tidings_shared::keys::Namespace;
+use tidings_shared::{Invalid, Partitions, limits};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::{Kind, shorten};
+use crate::config::store_url::WrongUrl;
+use crate::config::{LogFormat, StoreUrl};
+
+/// The URL of the store: the one setting with a secret in it.
+pub(in crate::config) struct Where;
+
+impl Kind for Where {
+    type Value = StoreUrl;
+
+    fn read(&self, text: &str) -> Result<StoreUrl, String> {
+        text.parse().map_err(|error: WrongUrl| error.to_string())
+    }
+
+    fn show(&self, value: &StoreUrl) -> toml::Value {
+        value.to_string().into()
+    }
+
+    fn allowed(&self) -> String {
+        "memory:// or redis://[user:password@]host[:port][/database]".into()
+    }
+
+    fn mask(&self, text: &str) -> String {
+        // What does not parse may have its password anywhere.
+        text.split_once("://").map_or_else(|| "***".into(), |(scheme, _)| format!("{}://***", shorten(scheme)))
+    }
+}
+
+/// The namespace.
+pub(in crate::config) struct Name;
+
+impl Kind for Name {
+    type Value = Namespace;
+
+    fn read(&self, text: &str) -> Result<Namespace, String> {
+        text.parse().map_err(|error: Invalid| error.expected().to_owned())
+    }
+
+    fn show(&self, value: &Namespace) -> toml::Value {
+        value.to_string().into()
+    }
+
+    fn allowed(&self) -> String {
+        "1 to 64 of A-Z a-z 0-9 _ . -".into()
+    }
+}
+
+/// The count of partitions.
+pub(in crate::config) struct Parts;
+
+impl Kind for Parts {
+    type Value = Partitions;
+
+    fn read(&self, text: &str) -> Result<Partitions, String> {
+        text.parse().ok().and_then(|count| Partitions::new(count).ok()).ok_or_else(|| self.allowed())
+    }
+
+    fn show(&self, value: &Partitions) -> toml::Value {
+        i64::from(value.count()).into()
+    }
+
+    fn allowed(&self) -> String {
+        format!("a number from 1 to {}", limits::PARTITIONS)
+    }
+}
+
+/// How a log line looks.
+pub(in crate::config) struct Line;
+
+impl Kind for Line {
+    type Value = LogFormat;
+
+    fn read(&self, text: &str) -> Result<LogFormat, String> {
+        match text {
+            "pretty" => Ok(LogFormat::Pretty),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(self.allowed()),
+        }
+    }
+
+    fn show(&self, value: &LogFormat) -> toml::Value {
+        match value {
+            LogFormat::Pretty => "pretty".into(),
+            LogFormat::Json => "json".into(),
+        }
+    }
+
+    fn allowed(&self) -> String {
+        "pretty or json".into()
+    }
+}
+
+/// What is logged.
+pub(in crate::config) struct Level;
+
+impl Kind for Level {
+    type Value = Targets;
+
+    fn read(&self, text: &str) -> Result<Targets, String> {
+        // A word that is no level would be taken as the name of a module, and everything in it logged.
+        let known = |part: &str| part.contains('=') || (!part.is_empty() && part.parse::<LevelFilter>().is_ok());
+        match text.parse() {
+            Ok(targets) if text.split(',').all(known) => Ok(targets),
+            _ => Err(self.allowed()),
+        }
+    }
+
+    fn show(&self, value: &Targets) -> toml::Value {
+        value.to_string().into()
+    }
+
+    fn allowed(&self) -> String {
+        "off, error, warn, info, debug or trace; by module: info,tidings_gateway=debug".into()
+    }
+}

@@ -1,0 +1,189 @@
+//! The typed configuration, section by section, and its defaults.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidings_shared::keys::Namespace;
+use tidings_shared::{Partitions, Retention};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::StoreUrl;
+
+/// Everything that can be configured. [`Config::default`] is the documented default of each setting; its `Debug` shows no secret.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The public listener.
+    pub server: Server,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Where events are kept and passed on.
+    pub store: Store,
+    /// How much history the store keeps.
+    pub retention: Retention,
+    /// The probe through the real publish path.
+    pub beacon: Beacon,
+    /// Who may do what.
+    pub auth: Auth,
+    /// One open stream.
+    pub stream: Stream,
+    /// Sending what was missed.
+    pub replay: Replay,
+    /// What one connection may ask for.
+    pub limits: Limits,
+    /// Emptying this replica.
+    pub drain: Drain,
+    /// The demo page.
+    pub demo: Demo,
+    /// The log, on stderr.
+    pub log: Log,
+}
+
+/// The public listener.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Worker threads, 1 to 256.
+    pub workers: usize,
+}
+
+/// The admin listener: publish, health, metrics. It asks nobody who they are.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// Where events are kept and passed on.
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    /// Which store.
+    pub url: StoreUrl,
+    /// The name that all keys of one installation share.
+    pub namespace: Namespace,
+    /// How many partitions; the same on every gateway and publisher of a namespace.
+    pub partitions: Partitions,
+}
+
+/// The probe through the real publish path.
+#[derive(Debug, Clone)]
+pub struct Beacon {
+    /// Time between two beacons of a partition; three without one, and the link counts as deaf.
+    pub interval: Duration,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, Default)]
+pub struct Auth {
+    /// Everyone who reaches the public listener may follow everything.
+    pub insecure: bool,
+}
+
+/// One open stream.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Time between two heartbeats.
+    pub heartbeat: Duration,
+    /// What a client waits before it comes back, before jitter; at least a second.
+    pub retry: Duration,
+    /// The most that waits for one connection, in bytes.
+    pub queue: u64,
+}
+
+/// Sending what was missed.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// The most that one connection is sent as replay, in bytes; what is over is resynced.
+    pub bytes: u64,
+    /// Recent frames kept in memory to answer resumes without the store, in bytes; 0 keeps none.
+    pub recent: u64,
+}
+
+/// What one connection may ask for.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most topics of one connection.
+    pub topics: usize,
+}
+
+/// Emptying this replica.
+#[derive(Debug, Clone, Default)]
+pub struct Drain {
+    /// How long the gateway is not ready but still serves, after SIGTERM.
+    pub grace: Duration,
+}
+
+/// The demo page.
+#[derive(Debug, Clone)]
+pub struct Demo {
+    /// Whether `/` serves it, and the public listener takes publishes for it. Unless set: only with `memory://`.
+    pub enabled: bool,
+}
+
+/// The log, on stderr.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// What is logged: a level, also by module.
+    pub level: Targets,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), workers: cores.min(256) }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+impl Default for Beacon {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(5) }
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        // 15 s: the shortest idle time at which a common proxy cuts (Envoy's route timeout).
+        Self { heartbeat: Duration::from_secs(15), retry: Duration::from_secs(3), queue: 256 * 1024 }
+    }
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self { bytes: 1024 * 1024, recent: 64 * 1024 * 1024 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { topics: 100 }
+    }
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Pretty, level: Targets::new().with_default(LevelFilter::INFO) }
+    }
+}

@@ -1,0 +1,99 @@
+//! The table of settings: key, meaning, what is allowed, how it is read and shown.
+
+use std::time::Duration;
+
+use super::Config;
+use super::kind::{Address, Count, Kind, Level, Line, Millis, Name, Parts, Size, Span, Switch, Where};
+
+/// One row: a setting that file, environment and flags can give.
+pub struct Setting {
+    /// `section.name`.
+    pub key: &'static str,
+    /// What it is, in a line.
+    pub help: &'static str,
+    /// What it may be.
+    pub allowed: fn() -> String,
+    /// What the bare flag means, for a setting that is on or off.
+    pub bare: fn() -> Option<&'static str>,
+    /// Sets it from text, or says what was expected.
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+    /// The value in force, as TOML, secrets masked.
+    pub(super) get: fn(&Config) -> toml::Value,
+    /// The text of a wrong value, fit to be shown.
+    pub(super) mask: fn(&str) -> String,
+}
+
+impl Setting {
+    /// The setting of this key.
+    pub fn of(key: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// The section, and the name in it.
+    pub fn parts(&self) -> (&'static str, &'static str) {
+        self.key.split_once('.').unwrap_or((self.key, ""))
+    }
+
+    /// The value in force as plain text, secrets masked.
+    pub fn text(&self, config: &Config) -> String {
+        match (self.get)(config) {
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($key:literal = $($field:ident).+: $kind:expr, $help:literal;)*) => {
+        /// All settings, in the order in which they are shown. A section's settings stand together.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            help: $help,
+            allowed: || $kind.allowed(),
+            bare: || $kind.bare(),
+            set: |config, text| {
+                config.$($field).+ = $kind.read(text)?;
+                Ok(())
+            },
+            get: |config| $kind.show(&config.$($field).+),
+            mask: |text| $kind.mask(text),
+        }),*];
+    };
+}
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const DAY: u64 = 24 * 60 * 60;
+
+settings! {
+    "server.listen" = server.listen: Address, "Where the public API listens; port 0 takes a free one";
+    "server.workers" = server.workers: Count(1..=256), "Worker threads; by default one for each core";
+    "admin.listen" = admin.listen: Address, "Where publish, health and metrics listen; never let the outside reach it";
+    "store.url" = store.url: Where, "Where events are kept: in this process, or in Redis";
+    "store.namespace" = store.namespace: Name, "The name that all keys of one installation share";
+    "store.partitions" = store.partitions: Parts, "Partitions; the same on every gateway and publisher of a namespace";
+    "retention.events" = retention.events: Count(1..=1_000_000), "Events kept for each address";
+    "retention.age" = retention.age_ms: Millis(Span(seconds(1), seconds(30 * DAY))), "How long an address keeps its events after the newest one";
+    "retention.journal" = retention.journal: Count(100..=100_000_000), "Journal entries kept for each partition";
+    "beacon.interval" = beacon.interval: Span(ms(100), seconds(60)), "Time between two beacons; three without one, and the link counts as deaf";
+    "auth.insecure" = auth.insecure: Switch, "Let everyone who reaches the public listener follow everything";
+    "stream.heartbeat" = stream.heartbeat: Span(ms(100), seconds(60)), "Time between two heartbeats of a stream";
+    "stream.retry" = stream.retry: Span(seconds(1), seconds(600)), "What a client waits before it comes back; each connection gets its own jitter";
+    "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, addresses are resynced";
+    "replay.bytes" = replay.bytes: Size(4 * KIB, 64 * MIB), "The most that one connection is sent as replay; over it, addresses are resynced";
+    "replay.recent" = replay.recent: Size(0, 64 * GIB), "Recent frames kept in memory, so that most resumes never reach the store";
+    "limits.topics" = limits.topics: Count(1..=1000), "The most topics of one connection";
+    "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
+    "demo.enabled" = demo.enabled: Switch, "Serve the demo page and take its publishes; by default only with memory://";
+    "log.format" = log.format: Line, "How a log line looks";
+    "log.level" = log.level: Level, "What is logged";
+}
