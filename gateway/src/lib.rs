@@ -3,3 +3,4 @@
 
 mod cli;
 pub mod config;
+pub mod problem;

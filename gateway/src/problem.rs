@@ -1,0 +1,307 @@
+//! What a client is told when a request fails: an RFC 9457 problem, and the one table from kind to status.
+
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::error::{JsonPayloadError, PayloadError, QueryPayloadError};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError, Route, web};
+use serde::Serialize;
+use tidings_shared::Invalid;
+
+/// What went wrong, and so whose turn it is to do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is wrong as it is.
+    BadRequest,
+    /// There is nothing at this path.
+    NotFound,
+    /// There is, but not for this method.
+    MethodNotAllowed,
+    /// The body is larger than allowed.
+    PayloadTooLarge,
+    /// The body is not of a type that is understood.
+    UnsupportedMediaType,
+    /// The store is away; the same request may work in a second, which `Retry-After` says.
+    Unavailable,
+    /// A mistake of ours.
+    Internal,
+}
+
+impl Kind {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        self.status().canonical_reason().unwrap_or("Error")
+    }
+}
+
+/// A problem. As an error, a response or an item of a list it is the same JSON object.
+///
+/// Never for the stream, where any status but 200 ends an `EventSource` for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    culprit: Option<Culprit>,
+    allow: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Culprit {
+    field: String,
+    value: String,
+    expected: String,
+}
+
+/// The type of every problem's body.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+impl Problem {
+    /// A problem; `detail` is a sentence for people about this very request.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), culprit: None, allow: None }
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The field of the request that is to blame, if one is.
+    pub fn field(&self) -> Option<&str> {
+        self.culprit.as_ref().map(|culprit| culprit.field.as_str())
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let culprit = Culprit {
+            field: invalid.field().into(),
+            value: invalid.value().into(),
+            expected: invalid.expected().into(),
+        };
+        Self { culprit: Some(culprit), ..Self::new(Kind::BadRequest, invalid.to_string()) }
+    }
+}
+
+/// JSON that does not parse, or is not what is asked for; its text ends in the place, as in `at line 1 column 7`.
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Kind::BadRequest, format!("the body is not the JSON that is expected: {error}"))
+    }
+}
+
+impl From<PayloadError> for Problem {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::Overflow => Self::new(Kind::PayloadTooLarge, "the body is larger than allowed"),
+            error => Self::new(Kind::BadRequest, format!("the body could not be read: {error}")),
+        }
+    }
+}
+
+impl From<JsonPayloadError> for Problem {
+    fn from(error: JsonPayloadError) -> Self {
+        match error {
+            JsonPayloadError::Overflow { limit } | JsonPayloadError::OverflowKnownLength { limit, .. } => {
+                Self::new(Kind::PayloadTooLarge, format!("the body is larger than {limit} bytes"))
+            }
+            JsonPayloadError::ContentType => {
+                Self::new(Kind::UnsupportedMediaType, "the body must be JSON: Content-Type: application/json")
+            }
+            JsonPayloadError::Deserialize(error) => error.into(),
+            JsonPayloadError::Payload(error) => error.into(),
+            error => Self::new(Kind::Internal, error.to_string()),
+        }
+    }
+}
+
+impl From<QueryPayloadError> for Problem {
+    fn from(error: QueryPayloadError) -> Self {
+        let QueryPayloadError::Deserialize(error) = error else {
+            return Self::new(Kind::BadRequest, "the query could not be read");
+        };
+        Self::new(Kind::BadRequest, format!("the query is not what is expected: {error}"))
+    }
+}
+
+/// The object of RFC 9457: `type`, `title`, `status`, `detail`, and `field`, `value`, `expected` where one field is to blame.
+impl Serialize for Problem {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: &'static str,
+            title: &'static str,
+            status: u16,
+            detail: &'a str,
+            #[serde(flatten)]
+            culprit: &'a Option<Culprit>,
+        }
+        let (title, status) = (self.kind.title(), self.kind.status().as_u16());
+        Body { r#type: "about:blank", title, status, detail: &self.detail, culprit: &self.culprit }
+            .serialize(serializer)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let mut response = HttpResponse::build(self.kind.status());
+        if self.kind == Kind::Unavailable {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, allow));
+        }
+        response.content_type(CONTENT_TYPE).json(self)
+    }
+}
+
+impl Responder for Problem {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse<BoxBody> {
+        self.error_response()
+    }
+}
+
+/// JSON bodies of at most `limit` bytes, whose errors are problems.
+pub fn json(limit: usize) -> web::JsonConfig {
+    web::JsonConfig::default().limit(limit).error_handler(|error, _| Problem::from(error).into())
+}
+
+/// Queries whose errors are problems.
+pub fn query() -> web::QueryConfig {
+    web::QueryConfig::default().error_handler(|error, _| Problem::from(error).into())
+}
+
+/// The default service of an app: 404.
+pub async fn not_found(request: HttpRequest) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is nothing at {}", request.path()))
+}
+
+/// The last route of a resource: 405, naming the methods it has, as in `GET, HEAD`.
+pub fn only(methods: &'static str) -> Route {
+    web::to(move |request: HttpRequest| async move {
+        let detail = format!("{} takes {methods}, not {}", request.path(), request.method());
+        Problem { allow: Some(methods), ..Problem::new(Kind::MethodNotAllowed, detail) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+    use actix_web::{App, http::header::CONTENT_TYPE as TYPE};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Wait {
+        wait: u8,
+    }
+
+    /// The status, the headers of note and the body that a small app gives.
+    async fn ask(request: TestRequest) -> (u16, Vec<(&'static str, String)>, Value) {
+        let away = || async { Err::<HttpResponse, _>(Problem::new(Kind::Unavailable, "the store is away")) };
+        let app = App::new()
+            .app_data(json(32))
+            .app_data(query())
+            .route("/away", web::get().to(away))
+            .service(
+                web::resource("/body")
+                    .route(web::post().to(|body: web::Json<Vec<u8>>| async move { web::Json(body.into_inner()) }))
+                    .default_service(only("POST")),
+            )
+            .route("/query", web::get().to(|query: web::Query<Wait>| async move { query.wait.to_string() }))
+            .default_service(web::to(not_found));
+        let response = call_service(&init_service(app).await, request.to_request()).await;
+        let status = response.status().as_u16();
+        let header = |name: &'static str| {
+            let value = response.headers().get(name)?;
+            Some((name, value.to_str().ok()?.to_owned()))
+        };
+        let headers = ["allow", "retry-after"].into_iter().filter_map(header).collect();
+        assert_eq!(response.headers().get(TYPE).unwrap(), CONTENT_TYPE, "{status}");
+        let body: Value = read_body_json(response).await;
+        assert_eq!((&body["type"], &body["status"]), (&json!("about:blank"), &json!(status)));
+        (status, headers, body)
+    }
+
+    #[actix_web::test]
+    async fn the_body_is_that_of_the_rfc() {
+        let invalid = "a b".parse::<tidings_shared::Topic>().unwrap_err().of("topic");
+        let body = serde_json::to_string(&Problem::from(invalid.clone())).unwrap();
+        let head = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"topic \"a b\" is not valid: "#;
+        assert!(body.starts_with(head), "{body}");
+        let tail = format!(r#","field":"topic","value":"a b","expected":"{}"}}"#, invalid.expected());
+        assert!(body.ends_with(&tail), "{body}");
+        let bare = serde_json::to_value(Problem::new(Kind::Internal, "x")).unwrap();
+        assert_eq!(bare, json!({"type":"about:blank","title":"Internal Server Error","status":500,"detail":"x"}));
+    }
+
+    #[actix_web::test]
+    async fn unknown_paths_and_methods() {
+        let (status, _, body) = ask(TestRequest::get().uri("/v1/evnts?access_token=x")).await;
+        assert_eq!((status, &body["detail"]), (404, &json!("there is nothing at /v1/evnts")));
+        let (status, headers, body) = ask(TestRequest::delete().uri("/body")).await;
+        assert_eq!((status, headers), (405, vec![("allow", "POST".to_owned())]));
+        assert_eq!(body["detail"], "/body takes POST, not DELETE");
+    }
+
+    #[actix_web::test]
+    async fn away_says_when_to_come_back() {
+        let (status, headers, _) = ask(TestRequest::get().uri("/away")).await;
+        assert_eq!((status, headers), (503, vec![("retry-after", "1".to_owned())]));
+    }
+
+    #[actix_web::test]
+    async fn broken_bodies_say_where() {
+        let post = |body: &'static str| {
+            TestRequest::post().uri("/body").insert_header((TYPE, "application/json")).set_payload(body)
+        };
+        let (status, _, body) = ask(post("[1, 2 3]")).await;
+        assert_eq!(status, 400);
+        assert!(body["detail"].as_str().unwrap().ends_with("at line 1 column 7"), "{body}");
+        let (status, _, body) = ask(post("[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]")).await;
+        assert_eq!((status, &body["detail"]), (413, &json!("the body is larger than 32 bytes")));
+        let (status, ..) = ask(TestRequest::post().uri("/body").set_payload("[1]")).await;
+        assert_eq!(status, 415);
+    }
+
+    #[actix_web::test]
+    async fn broken_queries_say_why() {
+        let (status, _, body) = ask(TestRequest::get().uri("/query?wait=300")).await;
+        assert_eq!(status, 400);
+        assert!(body["detail"].as_str().unwrap().starts_with("the query is not what is expected: "), "{body}");
+    }
+}
