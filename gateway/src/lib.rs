@@ -3,4 +3,5 @@
 
 mod cli;
 pub mod config;
+pub mod log;
 pub mod problem;
