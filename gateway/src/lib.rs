@@ -4,4 +4,5 @@
 mod cli;
 pub mod config;
 pub mod log;
+pub mod metrics;
 pub mod problem;

@@ -1,0 +1,89 @@
+//! The labels of the metrics: every value that a label can have.
+
+/// A label whose values are all known, so that each has its series, at 0, before anything happens.
+pub(super) trait Label: Copy + 'static {
+    /// The label's name.
+    const NAME: &'static str;
+    /// Every value.
+    const ALL: &'static [Self];
+
+    /// How it is written.
+    fn text(self) -> &'static str;
+}
+
+macro_rules! labels {
+    ($($(#[$doc:meta])* $type:ident, $name:literal: { $($(#[$about:meta])* $value:ident = $text:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$about])* $value,)+
+        }
+
+        impl Label for $type {
+            const NAME: &'static str = $name;
+            const ALL: &'static [Self] = &[$(Self::$value),+];
+
+            fn text(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)+
+                }
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// Why a connection was told to refetch an address.
+    Resync, "reason": {
+        /// What was missed is no longer kept.
+        HistoryLost = "history-lost",
+        /// The history is another one.
+        Epoch = "epoch",
+        /// Another server answers, which may have lost writes.
+        Failover = "failover",
+        /// The connection read too slowly.
+        Slow = "slow",
+        /// The cursor was not one of ours.
+        Cursor = "cursor",
+    }
+
+    /// How a client asked.
+    Connect, "kind": {
+        /// For an event stream.
+        Stream = "stream",
+        /// For a long poll.
+        Poll = "poll",
+    }
+
+    /// Where the answer to a cursor came from.
+    Resume, "source": {
+        /// From recent frames in memory.
+        Memory = "memory",
+        /// From the store.
+        Store = "store",
+        /// From nowhere: nothing was missed, or all is resynced.
+        None = "none",
+    }
+
+    /// What the store was read for.
+    Read, "kind": {
+        /// For a client that came back.
+        Resume = "resume",
+        /// For an address that is new to this gateway.
+        Attach = "attach",
+        /// For what was missed while the link was down.
+        Recover = "recover",
+    }
+
+    /// How a publish through this gateway ended.
+    Publish, "outcome": {
+        /// It is in the store.
+        Ok = "ok",
+        /// It was there already.
+        Duplicate = "duplicate",
+        /// It was refused.
+        Invalid = "invalid",
+        /// The store did not take it, or did not say so.
+        Failed = "failed",
+    }
+}
