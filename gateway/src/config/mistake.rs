@@ -80,7 +80,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All mistakes of a configuration, in the order file, environment, flags, and then what does not go together.
+/// All mistakes of a configuration: first what could not be read at all, then values by layer, then what does not go together.
 #[derive(Debug, Default)]
 pub struct Errors(Vec<Mistake>);
 
