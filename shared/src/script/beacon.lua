@@ -15,9 +15,10 @@ local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age')
 local epoch = kept[1]
 local attaching = ARGV[5] == '1'
 -- A server that is not the one before may have lost writes. Keeping streams longer than before makes places look young
--- whose streams are gone already. Both make the history another one.
+-- whose streams are gone already; so do streams from before any gateway set an age, which publishers kept by their own.
+-- All of these make the history another one.
 local other_server = kept[2] and kept[2] ~= ARGV[4]
-local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3])
+local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3]) or not kept[3]
 if not epoch or other_server or longer then
   epoch = ARGV[3]
 end

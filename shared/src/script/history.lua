@@ -26,10 +26,15 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   answer[2] = info(KEYS[1])['last-generated-id']
 end
 local now = redis.call('TIME')
+-- Where no gateway has set an age, each publisher goes by its own: no place is then surely young enough.
 local age = tonumber(kept[2] or 0)
 local after_ms = tonumber(string.match(after, '^(%d+)'))
-local too_old = not tail and age > 0 and tonumber(now[1]) * 1000 + tonumber(now[2]) / 1000 - after_ms >= age
+local too_old = not tail and tonumber(now[1]) * 1000 + tonumber(now[2]) / 1000 - after_ms >= age
+-- A stream that is not there lost nothing: had it got an event after a place that is not too old, it would still be.
 local function complete(stream)
+  if redis.call('EXISTS', stream) == 0 then
+    return true
+  end
   local found = info(stream)
   local first = found['first-entry']
   return found['entries-added'] == found['length'] or (first and at_or_before(first[1], after))
@@ -62,7 +67,8 @@ local function read(stream)
     end
     from = '(' .. found[#found][1]
   end
-  if not tail and #entries > 0 and not complete(stream) then
+  -- Even if nothing was found: up to a place, all that there was may have been trimmed.
+  if not tail and not complete(stream) then
     return 'lost', {}
   end
   return 'ok', entries

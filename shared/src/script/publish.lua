@@ -21,10 +21,12 @@ for i = 7, #ARGV do
   entry[#entry + 1] = ARGV[i]
 end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', kept[4] or ARGV[5], '*', unpack(entry))
+-- By the id, not by the clock, which may have stepped back below it: so a place is too old before its stream is gone.
+local gone = string.format('%.0f', tonumber(string.match(id, '^%d+')) + tonumber(kept[3] or ARGV[4]))
 local sent = '1 ' .. id .. ' ' .. epoch .. ' ' .. ARGV[1]
 for i = 3, #ARGV - 4 do
   redis.call('XADD', KEYS[i], 'MAXLEN', '~', kept[2] or ARGV[3], id, 'm', ARGV[1])
-  redis.call('PEXPIRE', KEYS[i], kept[3] or ARGV[4])
+  redis.call('PEXPIREAT', KEYS[i], gone)
   redis.call('PUBLISH', KEYS[i], sent)
 end
 if string.find(ARGV[1], '^%a*m') then
