@@ -1,0 +1,126 @@
+//! What can go wrong: a kind to act on, and what caused it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_shared::Invalid;
+
+/// What kind of failure it was. Match on this, never on a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The event breaks a rule; [`Error::invalid`] says which. Publishing it again fails again.
+    InvalidEvent,
+    /// The URL is not one that a publisher can use.
+    InvalidUrl,
+    /// The store or the gateway is away, or busy with itself. Later may work.
+    Unavailable,
+    /// No answer came in time. The event may or may not have been published; later may work.
+    Timeout,
+    /// The other side does not let this publisher do it: password, permission, or no such API there.
+    Refused,
+    /// The other side answered what no store or gateway of this version answers.
+    Protocol,
+    /// The publisher was shut down.
+    Closed,
+}
+
+/// A failure. Its text never holds a password or a URL with one.
+#[derive(Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    retry_after: Option<Duration>,
+}
+
+/// A cause that is only a sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Sentence(String);
+
+impl Error {
+    /// A failure of this kind with its cause.
+    pub(crate) fn new(kind: ErrorKind, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self { kind, source: Some(Arc::new(source)), retry_after: None }
+    }
+
+    /// A failure of this kind that a sentence explains.
+    pub(crate) fn told(kind: ErrorKind, sentence: impl Into<String>) -> Self {
+        Self::new(kind, Sentence(sentence.into()))
+    }
+
+    /// The publisher was shut down.
+    pub(crate) fn closed() -> Self {
+        Self { kind: ErrorKind::Closed, source: None, retry_after: None }
+    }
+
+    /// The same failure, with what the other side said of when to come back.
+    pub(crate) fn retry_after(mut self, delay: Option<Duration>) -> Self {
+        self.retry_after = delay;
+        self
+    }
+
+    /// How long the other side asked to wait before the next attempt.
+    pub(crate) fn asked_delay(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What kind of failure it was.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later, without a change to the event or the configuration.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
+    /// For [`ErrorKind::InvalidEvent`]: the field, its value, and what is allowed there. `None` if a gateway refused the
+    /// event without naming a field.
+    pub fn invalid(&self) -> Option<&Invalid> {
+        self.source.as_deref().and_then(|source| source.downcast_ref())
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(ErrorKind::InvalidEvent, invalid)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidEvent => "the event is not valid",
+            Self::InvalidUrl => "the URL is not valid",
+            Self::Unavailable => "the store is not available",
+            Self::Timeout => "no answer came in time",
+            Self::Refused => "the store refused",
+            Self::Protocol => "the answer was not understood",
+            Self::Closed => "the publisher was shut down",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.kind),
+            None => self.kind.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.kind).field("source", &self.source).finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

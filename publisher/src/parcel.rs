@@ -1,0 +1,122 @@
+//! A parcel: an event that was checked, keyed and encoded, ready for a transport.
+
+use std::time::SystemTime;
+
+use tidings_shared::event::Prepared;
+use tidings_shared::{Address, Event, Message};
+
+use crate::Error;
+
+/// An event ready to be sent, as often as it takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel {
+    /// Where it goes: no address twice.
+    pub addresses: Vec<Address>,
+    /// What the transport sends: the encoded message for Redis, the event's JSON for a gateway.
+    pub body: String,
+    /// What makes a second sending harmless.
+    pub key: Option<Key>,
+    /// Events of the same slot may take each other's place while they wait; `None` if this one may not be replaced.
+    pub slot: Option<String>,
+}
+
+/// An idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// The caller's own.
+    Given(String),
+    /// Made up for the retries of one call.
+    MadeUp(String),
+}
+
+impl Key {
+    /// The key itself.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Given(text) | Self::MadeUp(text) => text,
+        }
+    }
+}
+
+/// In what form a parcel's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The message of the Redis contract.
+    Message,
+    /// The JSON of `POST /v1/publish`.
+    Json,
+}
+
+/// What a parcel costs beyond its texts, in bytes: a generous guess at its place in maps and lists.
+const OVERHEAD: usize = 256;
+
+impl Parcel {
+    /// Checks and encodes `event`. With `keyed`, an event without a key gets one, as its first attempt must carry it
+    /// already: that may be the one that arrives although no answer to it does.
+    pub(crate) fn new(event: Event, form: Form, keyed: bool) -> Result<Self, Error> {
+        let prepared = event.prepare(&humantime::format_rfc3339_millis(SystemTime::now()).to_string())?;
+        let key = match &prepared.key {
+            Some(key) => Some(Key::Given(key.clone())),
+            None => keyed.then(|| Key::MadeUp(format!("{:032x}", fastrand::u128(..)))),
+        };
+        let slot = slot(&prepared)?;
+        let body = match (form, &key) {
+            (Form::Message, _) => prepared.message,
+            (Form::Json, Some(Key::MadeUp(key))) => json(&event.key(key))?,
+            (Form::Json, _) => json(&event)?,
+        };
+        Ok(Self { addresses: prepared.addresses, body, key, slot })
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let addresses: usize = self.addresses.iter().map(|address| address.to_string().len()).sum();
+        OVERHEAD + self.body.len() + 2 * addresses + self.slot.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Same addresses, same type, same name: one refresh says as much as two.
+fn slot(prepared: &Prepared) -> Result<Option<String>, Error> {
+    if !prepared.coalesce {
+        return Ok(None);
+    }
+    let message = Message::decode(&prepared.message)?;
+    let mut parts: Vec<String> = prepared.addresses.iter().map(Address::to_string).collect();
+    parts.sort();
+    parts.push(message.event_type.unwrap_or("-").to_owned());
+    parts.push(message.name.unwrap_or("-").to_owned());
+    Ok(Some(parts.join("\n")))
+}
+
+fn json(event: &Event) -> Result<String, Error> {
+    serde_json::to_string(event).map_err(|error| Error::new(crate::ErrorKind::InvalidEvent, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(event: Event) -> Parcel {
+        Parcel::new(event, Form::Json, true).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_made_up_only_where_none_was_given() {
+        let (one, other) = (parcel(Event::refresh("a")), parcel(Event::refresh("a")));
+        assert_ne!(one.key, other.key);
+        let Some(Key::MadeUp(key)) = &one.key else { panic!("{one:?}") };
+        assert!(one.body.contains(key) && key.len() == 32, "{one:?}");
+        assert_eq!(parcel(Event::refresh("a").key("k")).key, Some(Key::Given("k".into())));
+        assert_eq!(Parcel::new(Event::refresh("a"), Form::Message, false).unwrap().key, None);
+    }
+
+    #[test]
+    fn a_slot_is_addresses_type_and_name() {
+        let slot = |event: Event| parcel(event).slot;
+        assert_eq!(slot(Event::refresh("a").also_to("b")), slot(Event::refresh("b").also_to("a").version("2")));
+        assert_ne!(slot(Event::refresh("a")), slot(Event::refresh("a").event_type("x")));
+        assert_ne!(slot(Event::refresh("a")), slot(Event::refresh("a").name("x")));
+        assert_ne!(slot(Event::refresh("a").event_type("x")), slot(Event::refresh("a").name("x")));
+        assert_eq!(slot(Event::refresh("a").coalesce(false)), None);
+    }
+}

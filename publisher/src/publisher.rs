@@ -1,0 +1,160 @@
+//! The handle of a publisher.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_shared::Event;
+
+use crate::notify::Notifier;
+use crate::parcel::Parcel;
+use crate::sender::{Sender, may_succeed_later};
+use crate::transport::Transport;
+use crate::{Builder, Error, ErrorKind, Receipt, Stats};
+
+/// Publishes events. Cheap to clone; all clones share one connection, one queue and their counts.
+///
+/// When the last clone is dropped, a task of the runtime goes on to send what [`Publisher::notify`] had taken. It can do
+/// so only while the runtime lives: call [`Publisher::shutdown`] before a program ends. What is lost otherwise is logged
+/// as a warning.
+#[derive(Clone)]
+pub struct Publisher {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sender: Arc<Sender>,
+    notifier: Notifier,
+}
+
+impl Publisher {
+    /// Connects to a store with the defaults of [`Publisher::builder`]: `redis://[user:password@]host[:port][/database]`,
+    /// or `http://host[:port]` of a gateway's admin listener.
+    pub async fn connect(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).connect().await
+    }
+
+    /// A publisher with other settings.
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder::new(url)
+    }
+
+    /// A publisher that takes every event and sends none, for tests and for services that run without Tidings. Its
+    /// receipts are empty.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`Builder::lazy`].
+    pub fn disabled() -> Self {
+        Self::start(Sender::new(Transport::Disabled, 0), usize::MAX)
+    }
+
+    pub(crate) fn start(sender: Sender, notify_bytes: usize) -> Self {
+        let sender = Arc::new(sender);
+        let notifier = Notifier::start(sender.clone(), notify_bytes);
+        Self { inner: Arc::new(Inner { sender, notifier }) }
+    }
+
+    /// Opens the connection, with the retries of a publish.
+    pub(crate) async fn reach(&self) -> Result<(), Error> {
+        self.inner.sender.reach().await
+    }
+
+    /// Publishes an event and waits until the store has it: one round trip, and more only to try again.
+    ///
+    /// On `Ok` the event is in the history of each of its addresses and was sent to every gateway. On an error that is
+    /// [retryable](Error::is_retryable) it may have been published all the same, or, if it has addresses in several
+    /// partitions, in some of them; only a retry with the same [`Event::key`] tells, and completes it without doubling.
+    /// Within one call that is taken care of. Events of concurrent calls share pipelines and have no order.
+    pub async fn publish(&self, event: Event) -> Result<Receipt, Error> {
+        self.open()?;
+        let sender = &self.inner.sender;
+        let parcel = sender.parcel(event)?;
+        let mut results = sender.send(std::slice::from_ref(&parcel)).await;
+        let result = results.pop().unwrap_or_else(|| Err(Error::told(ErrorKind::Protocol, "no answer for the event")));
+        sender.count_failed(usize::from(result.is_err()));
+        result
+    }
+
+    /// Publishes many events, pipelined, and tells the result of each, in their order. An event that fails does not
+    /// keep the others back.
+    ///
+    /// Events to the same address keep their order, over retries too: a window of events is settled before the next is
+    /// sent. The one exception is a store that refuses some events of a pipeline for a passing reason and takes later
+    /// ones: those that are tried again come after them. If a whole window fails because the store stays away, the rest
+    /// is not tried and gets the same error.
+    pub async fn publish_all(&self, events: Vec<Event>) -> Vec<Result<Receipt, Error>> {
+        let sender = &self.inner.sender;
+        let mut results = Vec::with_capacity(events.len());
+        let mut parcels = Vec::with_capacity(events.len());
+        for event in events {
+            // A place is kept for every event; that of a valid one is filled when its window comes back.
+            match self.open().and_then(|()| sender.parcel(event)) {
+                Ok(parcel) => {
+                    parcels.push((results.len(), parcel));
+                    results.push(Err(Error::told(ErrorKind::Unavailable, "not tried")));
+                }
+                Err(error) => results.push(Err(error)),
+            }
+        }
+        let (places, parcels): (Vec<usize>, Vec<Parcel>) = parcels.into_iter().unzip();
+        let mut done = 0;
+        while done < parcels.len() {
+            let count = sender.window(&parcels[done..]);
+            let answers = sender.send(&parcels[done..done + count]).await;
+            let away = answers.iter().all(may_succeed_later).then(|| answers.last().cloned()).flatten();
+            for (at, answer) in places[done..].iter().zip(answers) {
+                results[*at] = answer;
+            }
+            done += count;
+            if let Some(away) = away {
+                places[done..].iter().for_each(|at| results[*at] = away.clone());
+                break;
+            }
+        }
+        sender.count_failed(places.iter().filter(|at| results[**at].is_err()).count());
+        results
+    }
+
+    /// Publishes an event some time soon: never waits, never fails the caller.
+    ///
+    /// The event waits in a queue that is bounded in bytes and is sent in the background, in order, and again until the
+    /// store takes it. Meanwhile a newer event of the same addresses, type and name takes its place if it
+    /// [may](Event::coalesce). When the queue is full, the oldest event that may be replaced is dropped, or else this
+    /// one. Drops, refusals and events that are not valid are counted in [`Publisher::stats`] and logged, at most one
+    /// line for each reason in ten seconds.
+    ///
+    /// After an outage longer than [`Builder::retry_age`], events that were on their way when it began may be published
+    /// twice: a refresh told twice costs a fetch, one lost leaves a page stale.
+    pub fn notify(&self, event: Event) {
+        self.inner.notifier.push(event);
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.notifier.stats()
+    }
+
+    /// Sends what `notify` has taken and closes the publisher, for all its clones: later events get
+    /// [`ErrorKind::Closed`], or count as dropped if they come by `notify`. If not all is sent when `deadline` has
+    /// passed, the rest is dropped, and the error tells how many events that were.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<(), Error> {
+        self.inner.notifier.shutdown(deadline).await
+    }
+
+    fn open(&self) -> Result<(), Error> {
+        if self.inner.notifier.is_closed() { Err(Error::closed()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.notifier.close();
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
