@@ -3,6 +3,7 @@
 
 mod cli;
 pub mod config;
+pub mod demo;
 pub mod log;
 pub mod metrics;
 pub mod problem;
