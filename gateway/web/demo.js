@@ -34,8 +34,7 @@ function ready(data, id) {
 function message(data, id, replayed) {
   const topics = data.topics ?? [data.topic];
   const kind = data.resync ? 'resync' : replayed ? 'replayed' : 'event';
-  const text = data.resync ? data.reason : [data.type, data.version && `v${data.version}`].filter(Boolean).join(' · ');
-  log.add({ kind, topics, text, id: data.resync ? '' : id, data });
+  log.add({ kind, topics, text: data.resync ? data.reason : data.type, id: data.resync ? '' : id, data });
   for (const topic of topics) {
     board.refresh(Number(topic.split('/')[1]));
   }
@@ -58,11 +57,12 @@ function state(name) {
   $('state').textContent = STATES[name];
   $('reconnect').hidden = name !== 'dead';
   $('drop').hidden = name === 'dead';
-  $('drop').disabled = name !== 'live';
+  // Not `disabled`: that would take the focus from whoever has just pressed it.
+  $('drop').setAttribute('aria-disabled', String(name !== 'live'));
   if (name === 'dead') {
-    log.add({ kind: 'closed', text: 'the browser gave up: the answer was not a stream' });
+    log.add({ kind: 'closed', text: 'for good: the answer was no stream' });
   } else if (name === 'reconnecting') {
-    log.add({ kind: 'lost', text: 'the browser will come back by itself' });
+    log.add({ kind: 'lost', text: 'the browser comes back by itself' });
   }
 }
 
@@ -137,7 +137,7 @@ $('command-curl').textContent = `curl -d '{"to":"orders/3"}' ${location.origin}/
 for (const button of document.querySelectorAll('[data-copies]')) {
   button.addEventListener('click', () => copy(button));
 }
-$('drop').addEventListener('click', drop);
+$('drop').addEventListener('click', () => document.body.dataset.state === 'live' && drop());
 $('reconnect').addEventListener('click', () => stream.open());
 setInterval(showBeat, 1000);
 label();

@@ -29,6 +29,8 @@ export class Log {
     find('.kind').textContent = kind;
     find('b').textContent = topics.length > 1 ? `${topics[0]} +${topics.length - 1}` : (topics[0] ?? '');
     find('.more').textContent = text;
+    find('.at').textContent = data.version ? `v${data.version}` : '';
+    find('.cursor').textContent = id;
     find('pre').textContent = `${id ? `id: ${id}\n` : ''}data: ${JSON.stringify(data, null, 2)}`;
     this.#list.prepend(entry);
     while (this.#list.childElementCount > KEPT) {
@@ -54,7 +56,5 @@ export class Log {
 }
 
 function clock(time) {
-  const two = (number) => String(number).padStart(2, '0');
-  const ms = String(time.getMilliseconds()).padStart(3, '0');
-  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${ms}`;
+  return [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, '0')).join(':');
 }
