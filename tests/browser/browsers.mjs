@@ -1,0 +1,32 @@
+// The browsers under test.
+
+import puppeteer from 'puppeteer-core';
+
+const CHROMIUM_ARGS = [
+  // A container's root cannot use the sandbox.
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+const LAUNCH = {
+  chromium: () =>
+    puppeteer.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: CHROMIUM_ARGS }),
+  firefox: () =>
+    puppeteer.launch({ browser: 'firefox', executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr' }),
+};
+
+/** The names of the browsers to test. */
+export const BROWSERS = (process.env.TIDINGS_BROWSERS ?? 'chromium,firefox').split(',').map((name) => name.trim());
+
+/** Starts a browser with a fresh profile. */
+export function launch(name) {
+  if (!Object.hasOwn(LAUNCH, name)) {
+    throw new Error(`TIDINGS_BROWSERS names ${name}: expected ${Object.keys(LAUNCH).join(', ')}`);
+  }
+  return LAUNCH[name]();
+}
