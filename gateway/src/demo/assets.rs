@@ -5,6 +5,8 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpResponse, web};
 
+use crate::problem::only;
+
 struct Asset {
     path: &'static str,
     content_type: &'static str,
@@ -36,7 +38,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub fn configure(cfg: &mut web::ServiceConfig) {
     for asset in &ASSETS {
         let serve = move || async move { response(asset) };
-        cfg.service(web::resource(asset.path).route(web::get().to(serve)).route(web::head().to(serve)));
+        let resource = web::resource(asset.path).route(web::get().to(serve)).route(web::head().to(serve));
+        cfg.service(resource.default_service(only("GET, HEAD")));
     }
 }
 

@@ -1,50 +1,45 @@
 //! The backend's endpoints.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::web::{self, Bytes, Data, Path, PayloadConfig};
+use actix_web::web::{self, Data, Path, Payload};
 use serde::Serialize;
-use serde_json::json;
-use tidings_shared::Invalid;
 
 use super::board::Board;
 use super::change::Change;
+use crate::problem::{Kind, Problem, only};
 
 /// An order is some 100 bytes of JSON.
 const BODY_BYTES: usize = 4096;
 
 /// Adds the endpoints.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/demo/orders").route(web::get().to(list))).service(
-        web::resource("/demo/orders/{id}")
-            .app_data(PayloadConfig::new(BODY_BYTES))
-            .route(web::get().to(get))
-            .route(web::put().to(put)),
-    );
+    let orders = web::resource("/demo/orders").route(web::get().to(list)).default_service(only("GET"));
+    let order = web::resource("/demo/orders/{id}").route(web::get().to(get)).route(web::put().to(put));
+    cfg.service(orders).service(order.default_service(only("GET, PUT")));
 }
 
 async fn list(board: Data<Board>) -> HttpResponse {
     fresh(&board.all())
 }
 
-async fn get(board: Data<Board>, id: Path<String>) -> HttpResponse {
-    match id.parse().ok().and_then(|id| board.get(id)) {
-        Some(order) => fresh(&order),
-        None => unknown(&id),
-    }
+async fn get(board: Data<Board>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let order = number(&id).and_then(|id| board.get(id)).ok_or_else(|| unknown(&id))?;
+    Ok(fresh(&order))
 }
 
-async fn put(board: Data<Board>, id: Path<String>, body: Result<Bytes, actix_web::Error>) -> HttpResponse {
-    let body = match body {
-        Ok(body) => body,
-        Err(error) => return refused(&error),
+async fn put(board: Data<Board>, id: Path<String>, body: Payload) -> Result<HttpResponse, Problem> {
+    let body = match body.to_bytes_limited(BODY_BYTES).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Err(Problem::new(Kind::BadRequest, format!("the body could not be read: {error}"))),
+        Err(_) => {
+            return Err(Problem::new(Kind::PayloadTooLarge, format!("the body is larger than {BODY_BYTES} bytes")));
+        }
     };
-    let Some(id) = id.parse().ok().filter(|id| board.get(*id).is_some()) else { return unknown(&id) };
-    match Change::parse(&body) {
-        Ok(change) => board.change(id, change).map_or_else(|| unknown(&id.to_string()), |order| fresh(&order)),
-        Err(error) => problem(StatusCode::BAD_REQUEST, &error),
-    }
+    let id = number(&id).filter(|id| board.get(*id).is_some()).ok_or_else(|| unknown(&id))?;
+    let change = Change::parse(&body)?;
+    let order = board.change(id, change).ok_or_else(|| unknown(&id.to_string()))?;
+    Ok(fresh(&order))
 }
 
 /// An order may have changed by the time it is asked for again: a cached copy would undo what an event is for.
@@ -52,26 +47,12 @@ fn fresh(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(body)
 }
 
-fn unknown(id: &str) -> HttpResponse {
-    problem(StatusCode::NOT_FOUND, &Invalid::new("id", id, "the number of an order, which GET /demo/orders lists"))
+fn number(id: &str) -> Option<u32> {
+    id.parse().ok()
 }
 
-fn refused(error: &actix_web::Error) -> HttpResponse {
-    let status = error.as_response_error().status_code();
-    problem(status, &Invalid::new("body", &error.to_string(), format!("at most {BODY_BYTES} bytes of JSON")))
-}
-
-/// RFC 9457.
-fn problem(status: StatusCode, error: &Invalid) -> HttpResponse {
-    HttpResponse::build(status).content_type("application/problem+json").json(json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or_default(),
-        "status": status.as_u16(),
-        "detail": error.to_string(),
-        "field": error.field(),
-        "value": error.value(),
-        "expected": error.expected(),
-    }))
+fn unknown(id: &str) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is no order {id:?}; GET /demo/orders lists them"))
 }
 
 #[cfg(test)]
@@ -80,7 +61,7 @@ mod tests {
 
     use actix_web::http::Method;
     use actix_web::{App, test};
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use tidings_shared::Event;
 
     use super::*;
@@ -146,11 +127,13 @@ mod tests {
         for id in ["9", "0", "x", "-1", "99999999999"] {
             let uri = format!("/demo/orders/{id}");
             for (status, problem) in [ask!(app, GET & uri, ""), ask!(app, PUT & uri, r#"{"quantity":1}"#)] {
-                assert_eq!((status, &problem["field"], &problem["value"]), (404, &json!("id"), &json!(id)));
+                let detail = format!("there is no order {id:?}; GET /demo/orders lists them");
+                assert_eq!((status, &problem["status"], &problem["detail"]), (404, &json!(404), &json!(detail)));
             }
         }
         let (status, problem) = ask!(app, PUT "/demo/orders/3", " ".repeat(BODY_BYTES + 1));
-        assert_eq!((status, &problem["field"]), (413, &json!("body")));
+        assert_eq!((status, &problem["detail"]), (413, &json!("the body is larger than 4096 bytes")));
+        assert_eq!(ask!(app, DELETE "/demo/orders/3", "").0, 405);
         assert_eq!(board.get(3).unwrap().version, 1);
         assert!(as_json(&published).is_empty());
     }
