@@ -1,0 +1,99 @@
+//! All that a client can see besides events: control events, resyncs with their reasons, the retry delay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_shared::Address;
+use tidings_shared::message::json_string;
+
+/// Why a connection must refetch an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Events after the cursor are no longer kept.
+    HistoryLost,
+    /// The cursor, or the live stream, belongs to another history: Redis lost its data, or keeps it for longer now.
+    Epoch,
+    /// Another server answers than before, and may lack the last writes of the one before.
+    Failover,
+    /// The connection, or this gateway, fell too far behind.
+    Slow,
+    /// The cursor could not be read, or names a place that never was.
+    Cursor,
+}
+
+impl Reason {
+    /// Every reason there is.
+    pub const ALL: [Reason; 5] = [Self::HistoryLost, Self::Epoch, Self::Failover, Self::Slow, Self::Cursor];
+
+    /// The word that clients see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HistoryLost => "history-lost",
+            Self::Epoch => "epoch",
+            Self::Failover => "failover",
+            Self::Slow => "slow",
+            Self::Cursor => "cursor",
+        }
+    }
+}
+
+/// "Refetch `address`." It has no `id:`, so a connection that breaks before it got the rest is told again.
+pub fn resync(address: &Address, reason: Reason) -> Bytes {
+    let topic = json_string(&address.to_string());
+    let reason = reason.as_str();
+    format!("data: {{\"topic\":{topic},\"resync\":true,\"reason\":\"{reason}\"}}\n\n").into()
+}
+
+/// How long the client waits before it comes back. First in every stream.
+pub fn retry(delay: Duration) -> Bytes {
+    format!("retry: {}\n\n", delay.as_millis()).into()
+}
+
+/// The connection is up to date: from here on nothing is missed in silence.
+pub fn ready(cursor: &str, connection: &str, addresses: &[Arc<Address>]) -> Bytes {
+    let topics: Vec<String> = addresses.iter().map(|address| json_string(&address.to_string())).collect();
+    let (connection, topics) = (json_string(connection), topics.join(","));
+    format!("event: tidings.ready\nid: {cursor}\ndata: {{\"connection\":{connection},\"topics\":[{topics}]}}\n\n")
+        .into()
+}
+
+/// The heartbeat. Both browsers take an id from an event with empty data, and only Chromium takes one without data.
+pub fn tick(cursor: &str) -> Bytes {
+    format!("event: tidings.tick\nid: {cursor}\ndata:\n\n").into()
+}
+
+/// The heartbeat of a connection that has no place yet.
+pub fn keep_alive() -> Bytes {
+    Bytes::from_static(b":\n\n")
+}
+
+/// This gateway is about to end the stream; the client comes back, to another if there is one, after `delay`.
+pub fn goodbye(delay: Duration) -> Bytes {
+    format!("retry: {}\nevent: tidings.goodbye\ndata: {{\"reason\":\"drain\"}}\n\n", delay.as_millis()).into()
+}
+
+/// A random delay between `base` and twice that, so that connections that end together do not come back together.
+/// Never below a second, which browsers would hammer at.
+pub fn retry_delay(base: Duration) -> Duration {
+    base.max(Duration::from_secs(1)).mul_f64(1.0 + fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resync_is_an_ordinary_message_without_an_id() {
+        let frame = resync(&"@a\"b/inbox".parse().unwrap(), Reason::HistoryLost);
+        assert_eq!(frame, "data: {\"topic\":\"@a\\\"b/inbox\",\"resync\":true,\"reason\":\"history-lost\"}\n\n");
+    }
+
+    #[test]
+    fn retry_is_jittered_and_never_below_a_second() {
+        for _ in 0..1_000 {
+            let delay = retry_delay(Duration::from_millis(10));
+            assert!((1_000..2_000).contains(&delay.as_millis()));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A frame: an event encoded for the wire, once, and shared by all connections that get it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Cursor, Message, Partition, Partitions, message};
+
+/// An event encoded for the wire.
+///
+/// With one partition the bytes begin with the `id:` line, which is the same for all connections. With several, every
+/// connection has its own cursor and puts the line before the shared bytes.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    bytes: Bytes,
+    /// Where the body's fields begin, behind the address.
+    fields: u32,
+    /// The event's type, for connections that ask for some types only.
+    pub event_type: Option<Arc<str>>,
+    name: Option<Arc<str>>,
+}
+
+impl Frame {
+    /// Encodes `message` as connections that follow `address` get it. `None` if its body is no JSON object.
+    pub fn encode(place: Place, message: &Message<'_>, address: &Address, partitions: Partitions) -> Option<Self> {
+        let data = message::data(&[address], message.body)?;
+        let name = message.name.map(Arc::from);
+        let event_type = message.event_type.map(Arc::from);
+        Some(Self::assemble(id_line(place, partitions), name, event_type, &data, message.body.len() - 1))
+    }
+
+    /// One frame in place of several of one event: for a connection that follows all these addresses.
+    pub fn merge(frames: &[(Arc<Address>, Frame)]) -> Option<Self> {
+        let (_, first) = frames.first()?;
+        let addresses: Vec<&Address> = frames.iter().map(|(address, _)| &**address).collect();
+        let fields = first.fields();
+        let data = message::data(&addresses, &format!("{{{fields}"))?;
+        let id_line = first.id_line().to_owned();
+        Some(Self::assemble(id_line, first.name.clone(), first.event_type.clone(), &data, fields.len()))
+    }
+
+    fn assemble(
+        mut text: String,
+        name: Option<Arc<str>>,
+        event_type: Option<Arc<str>>,
+        data: &str,
+        fields: usize,
+    ) -> Self {
+        if let Some(name) = &name {
+            text.push_str("event: ");
+            text.push_str(name);
+            text.push('\n');
+        }
+        text.push_str("data: ");
+        text.push_str(data);
+        let fields = (text.len() - fields) as u32;
+        text.push_str("\n\n");
+        Self { bytes: text.into(), fields, event_type, name }
+    }
+
+    /// All bytes: the `id:` line too, if there is one partition.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The bytes without the `id:` line: they move nobody's cursor.
+    pub fn without_id(&self) -> Bytes {
+        self.bytes.slice(self.id_line().len()..)
+    }
+
+    fn id_line(&self) -> &str {
+        let text = self.text();
+        match text.find('\n') {
+            Some(end) if text.starts_with("id: ") => &text[..=end],
+            _ => "",
+        }
+    }
+
+    fn fields(&self) -> &str {
+        let text = self.text();
+        text.get(self.fields as usize..text.len() - 2).unwrap_or_default()
+    }
+
+    fn text(&self) -> &str {
+        // Made from a `String`, and never changed.
+        std::str::from_utf8(&self.bytes).unwrap_or_default()
+    }
+}
+
+fn id_line(place: Place, partitions: Partitions) -> String {
+    if partitions != Partitions::ONE {
+        return String::new();
+    }
+    let mut cursor = Cursor::new(partitions);
+    partitions.all().for_each(|partition: Partition| cursor.set(partition, place));
+    format!("id: {}\n", cursor.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_shared::{Epoch, Id};
+
+    fn frame(address: &str, partitions: u16) -> Frame {
+        let place = Place { epoch: Epoch::from_random(7), id: Id { ms: 17, seq: 3 } };
+        let message = Message::decode(r#"c order.updated - - ping {"type":"order.updated","data":"é"}"#).unwrap();
+        Frame::encode(place, &message, &address.parse().unwrap(), Partitions::new(partitions).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn one_partition_shares_the_id_too() {
+        let expected =
+            "id: 1.7.17-3\nevent: ping\ndata: {\"topic\":\"a\",\"type\":\"order.updated\",\"data\":\"é\"}\n\n";
+        assert_eq!(frame("a", 1).bytes(), expected);
+    }
+
+    #[test]
+    fn several_partitions_leave_the_id_to_the_connection() {
+        assert_eq!(
+            frame("a", 2).bytes(),
+            "event: ping\ndata: {\"topic\":\"a\",\"type\":\"order.updated\",\"data\":\"é\"}\n\n"
+        );
+    }
+
+    #[test]
+    fn merging_names_all_addresses_and_nothing_else_changes() {
+        let merge = ["a", "@b"].map(|address| (Arc::new(address.parse().unwrap()), frame(address, 1)));
+        let merged = Frame::merge(&merge).unwrap();
+        let data = r#"{"topic":"a","topics":["a","@b"],"type":"order.updated","data":"é"}"#;
+        assert_eq!(merged.bytes(), &format!("id: 1.7.17-3\nevent: ping\ndata: {data}\n\n"));
+        assert_eq!(merged.event_type.as_deref(), Some("order.updated"));
+    }
+}
