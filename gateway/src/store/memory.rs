@@ -1,0 +1,255 @@
+//! The embedded store: what Redis does for a gateway, within its process, with the same promises on one node.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tidings_publisher::Receipt;
+use tidings_shared::cursor::Place;
+use tidings_shared::event::Prepared;
+use tidings_shared::keys::Namespace;
+use tidings_shared::message::Message;
+use tidings_shared::script::Span;
+use tidings_shared::{Address, Epoch, Event, Id, Invalid, Partition, Partitions, Retention, limits};
+
+use super::session::{self, Client, Entries, History, Missed, PushSink, Session, Status};
+
+/// History in memory. Cheap to clone; all clones are one store.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    namespace: Namespace,
+    partitions: Partitions,
+    retention: Retention,
+    gateway: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    logs: Vec<Log>,
+    keys: HashMap<String, (Receipt, Instant)>,
+    channels: HashSet<String>,
+    sink: Option<PushSink>,
+}
+
+/// One partition.
+#[derive(Debug)]
+struct Log {
+    epoch: Epoch,
+    last: Id,
+    streams: HashMap<Address, Stream>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    entries: VecDeque<(Id, String)>,
+    /// The newest id that was dropped for lack of room.
+    trimmed: Option<Id>,
+}
+
+impl MemoryStore {
+    /// An empty store with epochs of its own.
+    pub fn new(namespace: Namespace, partitions: Partitions, retention: Retention, gateway: String) -> Self {
+        let logs = partitions
+            .all()
+            .map(|_| Log {
+                epoch: Epoch::from_random(fastrand::u32(..)),
+                last: Id { ms: now_ms(), seq: 0 },
+                streams: HashMap::new(),
+            })
+            .collect();
+        let state = Mutex::new(State { logs, ..State::default() });
+        Self { shared: Arc::new(Shared { namespace, partitions, retention, gateway, state }) }
+    }
+
+    /// How many partitions there are.
+    pub fn partitions(&self) -> Partitions {
+        self.shared.partitions
+    }
+
+    /// Publishes one event.
+    pub fn publish(&self, event: &Event) -> Result<Receipt, Invalid> {
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let prepared = event.prepare(&time)?;
+        let mut state = self.shared.lock();
+        state.keys.retain(|_, (_, at)| at.elapsed() < Duration::from_millis(limits::KEY_AGE_MS));
+        if let Some((known, _)) = prepared.key.as_ref().and_then(|key| state.keys.get(key)) {
+            return Ok(Receipt { duplicate: true, ..known.clone() });
+        }
+        let receipt = self.shared.append(&mut state, &prepared);
+        if let Some(key) = prepared.key {
+            state.keys.insert(key, (receipt.clone(), Instant::now()));
+        }
+        Ok(receipt)
+    }
+
+    /// Opens a session; the one before gets nothing any more.
+    pub fn connect(&self) -> Session {
+        let (sink, pushes) = session::pushes();
+        let mut state = self.shared.lock();
+        state.channels.clear();
+        state.sink = Some(sink.clone());
+        drop(state);
+        let client = Client::Memory(MemoryClient { shared: Arc::clone(&self.shared) });
+        Session::new(client, "memory".to_owned(), "noeviction".to_owned(), &sink, pushes)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the state whole: every change below is complete before anything can fail.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, state: &mut State, prepared: &Prepared) -> Receipt {
+        let mut ids: HashMap<Partition, Id> = HashMap::new();
+        let mut receipt = Receipt::default();
+        for address in &prepared.addresses {
+            let partition = self.partitions.of(address);
+            let Some(log) = state.logs.get_mut(partition.index()) else { continue };
+            let id = *ids.entry(partition).or_insert_with(|| log.advance());
+            log.append(address, id, &prepared.message, &self.retention);
+            let text = format!("1 {id} {} {}", log.epoch, prepared.message);
+            state.push(self.namespace.keys(partition).stream(address), text);
+            receipt.ids.insert(address.to_string(), id);
+        }
+        if Message::decode(&prepared.message).is_ok_and(|message| message.several) {
+            for (partition, id) in ids {
+                let Some(epoch) = state.logs.get(partition.index()).map(|log| log.epoch) else { continue };
+                state.push(self.namespace.keys(partition).journal(), format!("1 {id} {epoch}"));
+            }
+        }
+        receipt
+    }
+}
+
+impl State {
+    fn push(&self, channel: String, text: String) {
+        if let Some(sink) = self.sink.as_ref().filter(|_| self.channels.contains(&channel)) {
+            sink.push(channel.into(), text.into());
+        }
+    }
+}
+
+impl Log {
+    /// The next id: the clock's, or right above the last where the clock stands still or went back.
+    fn advance(&mut self) -> Id {
+        let now = Id { ms: now_ms(), seq: 0 };
+        self.last = if now > self.last { now } else { self.last.next() };
+        self.last
+    }
+
+    fn append(&mut self, address: &Address, id: Id, message: &str, retention: &Retention) {
+        let stream = self.streams.entry(address.clone()).or_default();
+        stream.entries.push_back((id, message.to_owned()));
+        while stream.entries.len() as u64 > retention.events {
+            stream.trimmed = stream.entries.pop_front().map(|(id, _)| id);
+        }
+    }
+
+    fn read(&self, address: &Address, span: Span, retention: &Retention, bytes: &mut u64) -> Entries {
+        let (after, up_to) = match span {
+            Span::After(after) => (after, Id { ms: u64::MAX, seq: u64::MAX }),
+            Span::Between(after, up_to) => (after, up_to),
+            Span::Latest => return self.latest(address),
+        };
+        if after.ms.saturating_add(retention.age_ms) <= now_ms() {
+            return Entries { status: Status::Lost, messages: Vec::new() };
+        }
+        let Some(stream) = self.streams.get(address) else { return Entries::none(Status::Complete) };
+        if stream.trimmed.is_some_and(|trimmed| trimmed > after) {
+            return Entries::none(Status::Lost);
+        }
+        let from = stream.entries.partition_point(|(id, _)| *id <= after);
+        let messages: Vec<_> = stream.entries.range(from..).take_while(|(id, _)| *id <= up_to).cloned().collect();
+        let size = messages.iter().map(|(_, message)| message.len() as u64).sum::<u64>();
+        match bytes.checked_sub(size) {
+            Some(rest) => {
+                *bytes = rest;
+                Entries { status: Status::Complete, messages }
+            }
+            None => Entries::none(Status::Big),
+        }
+    }
+
+    fn latest(&self, address: &Address) -> Entries {
+        let last = self.streams.get(address).and_then(|stream| stream.entries.back()).cloned();
+        Entries { status: Status::Complete, messages: last.into_iter().collect() }
+    }
+}
+
+impl Entries {
+    fn none(status: Status) -> Self {
+        Self { status, messages: Vec::new() }
+    }
+}
+
+/// Makes a session's requests to the store in this process.
+#[derive(Debug, Clone)]
+pub struct MemoryClient {
+    shared: Arc<Shared>,
+}
+
+impl MemoryClient {
+    pub(super) fn subscribe(&self, channels: Vec<String>) {
+        self.shared.lock().channels.extend(channels);
+    }
+
+    pub(super) fn unsubscribe(&self, channels: &[String]) {
+        let mut state = self.shared.lock();
+        for channel in channels {
+            state.channels.remove(channel);
+        }
+    }
+
+    pub(super) fn beacon(&self, partition: Partition, seen: Id) -> Place {
+        let mut state = self.shared.lock();
+        let too_old = now_ms().saturating_sub(self.shared.retention.age_ms);
+        let Some(log) = state.logs.get_mut(partition.index()) else {
+            return Place { epoch: Epoch::from_random(0), id: Id::ZERO };
+        };
+        log.streams.retain(|_, stream| stream.entries.back().is_some_and(|(id, _)| id.ms > too_old));
+        log.last = log.last.max(seen).max(Id { ms: now_ms(), seq: 0 });
+        let place = Place { epoch: log.epoch, id: log.last };
+        let channel = self.shared.namespace.keys(partition).beacon(&self.shared.gateway);
+        state.push(channel, format!("1 {} {}", place.id, place.epoch));
+        place
+    }
+
+    pub(super) fn history(
+        &self,
+        partition: Partition,
+        addresses: &[Arc<Address>],
+        span: Span,
+        mut bytes: u64,
+    ) -> History {
+        let state = self.shared.lock();
+        let Some(log) = state.logs.get(partition.index()) else {
+            return History { epoch: None, last: Id::ZERO, entries: Vec::new() };
+        };
+        let entries = addresses.iter().map(|a| log.read(a, span, &self.shared.retention, &mut bytes)).collect();
+        History { epoch: Some(log.epoch), last: log.last, entries }
+    }
+
+    /// No session with this process breaks but by falling too far behind, and then everything is resynced.
+    pub(super) fn missed(&self, partition: Partition) -> Missed {
+        let state = self.shared.lock();
+        let log = state.logs.get(partition.index());
+        Missed {
+            epoch: log.map(|log| log.epoch),
+            last: log.map_or(Id::ZERO, |log| log.last),
+            complete: false,
+            next: None,
+            addresses: Vec::new(),
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,77 @@
+//! The store: where history is kept and events come from. Redis, or memory within this process.
+
+mod memory;
+mod redis;
+mod session;
+
+use tidings_publisher::{ErrorKind, Publisher, Receipt};
+use tidings_shared::{Event, Invalid, Partitions};
+
+pub use self::memory::MemoryStore;
+pub use self::redis::{RedisOptions, RedisStore};
+pub use self::session::{Client, Entries, History, Missed, Push, Session, Status, StoreError};
+
+/// The two stores there are.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// History lives and dies with this process.
+    Memory(MemoryStore),
+    /// History lives in Redis; events are published through the publisher library.
+    Redis(RedisStore, Publisher),
+}
+
+/// Why an event was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The event is at fault.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The store is at fault; the same event may succeed later.
+    #[error("the store did not take the event: {0}")]
+    Store(#[source] tidings_publisher::Error),
+}
+
+impl Store {
+    /// How many partitions the namespace has.
+    pub fn partitions(&self) -> Partitions {
+        match self {
+            Self::Memory(store) => store.partitions(),
+            Self::Redis(store, _) => store.partitions(),
+        }
+    }
+
+    /// Publishes one event.
+    pub async fn publish(&self, event: Event) -> Result<Receipt, PublishError> {
+        match self {
+            Self::Memory(store) => Ok(store.publish(&event)?),
+            Self::Redis(_, publisher) => Ok(publisher.publish(event).await?),
+        }
+    }
+
+    /// Publishes events: each stands for itself, and those to one address keep their order.
+    pub async fn publish_all(&self, events: Vec<Event>) -> Vec<Result<Receipt, PublishError>> {
+        match self {
+            Self::Memory(store) => events.iter().map(|event| Ok(store.publish(event)?)).collect(),
+            Self::Redis(_, publisher) => {
+                publisher.publish_all(events).await.into_iter().map(|receipt| Ok(receipt?)).collect()
+            }
+        }
+    }
+
+    /// Opens a session. One at a time is meant to be open.
+    pub async fn connect(&self) -> Result<Session, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.connect()),
+            Self::Redis(store, _) => store.connect().await,
+        }
+    }
+}
+
+impl From<tidings_publisher::Error> for PublishError {
+    fn from(error: tidings_publisher::Error) -> Self {
+        match error.invalid() {
+            Some(invalid) if error.kind() == ErrorKind::InvalidEvent => Self::Invalid(invalid.clone()),
+            _ => Self::Store(error),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! A session: one unbroken life of the way to a store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidings_shared::cursor::Place;
+use tidings_shared::script::Span;
+use tidings_shared::{Address, Epoch, Id, Partition};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
+
+use super::memory::MemoryClient;
+use super::redis::RedisClient;
+
+/// What is wrong with the way to the store, for logs and readiness.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {detail}")]
+pub struct StoreError {
+    /// What was being done.
+    pub what: &'static str,
+    /// What went wrong, without secrets.
+    pub detail: String,
+}
+
+impl StoreError {
+    /// An error in doing `what`.
+    pub fn new(what: &'static str, detail: impl ToString) -> Self {
+        Self { what, detail: detail.to_string() }
+    }
+}
+
+/// What the store pushes, in the order in which it happened.
+#[derive(Debug)]
+pub struct Push {
+    /// The channel: an address's, a journal's, or a beacon's.
+    pub channel: Box<str>,
+    /// The text that was published there.
+    pub text: Box<str>,
+}
+
+/// One unbroken life of the way to a store. Within it, pushes come in order and none is missing; when it breaks, all
+/// that may have been missed must be recovered over the next one.
+#[derive(Debug)]
+pub struct Session {
+    /// Makes requests.
+    pub client: Client,
+    /// Who the server is; another value than before means that writes may be lost.
+    pub run: String,
+    /// The server's `maxmemory-policy`. Any but `noeviction` may lose history in silence under memory pressure.
+    pub policy: String,
+    pushes: mpsc::Receiver<Push>,
+    end: Arc<End>,
+}
+
+/// Tells that a session broke.
+#[derive(Debug, Default)]
+struct End {
+    broken: AtomicBool,
+    /// Because pushes came faster than they were received.
+    behind: AtomicBool,
+    told: Notify,
+}
+
+/// The end of a session that takes pushes in. It never waits: what cannot be taken breaks the session.
+#[derive(Debug, Clone)]
+pub(super) struct PushSink {
+    sender: mpsc::Sender<Push>,
+    end: Arc<End>,
+}
+
+/// Pushes that may wait for the reader. The reader drains them all at every turn; if it is this far behind, recovering
+/// from the journal is cheaper than catching up.
+const PUSHES: usize = 65_536;
+
+impl PushSink {
+    pub(super) fn push(&self, channel: Box<str>, text: Box<str>) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(Push { channel, text }) {
+            self.end.behind.store(true, Ordering::Release);
+            self.close();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.end.broken.store(true, Ordering::Release);
+        self.end.told.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.end.broken.load(Ordering::Acquire) || self.sender.is_closed()
+    }
+}
+
+/// A channel for pushes: the sink for the store, the rest for [`Session::new`].
+pub(super) fn pushes() -> (PushSink, mpsc::Receiver<Push>) {
+    let (sender, receiver) = mpsc::channel(PUSHES);
+    (PushSink { sender, end: Arc::default() }, receiver)
+}
+
+impl Session {
+    pub(super) fn new(
+        client: Client,
+        run: String,
+        policy: String,
+        sink: &PushSink,
+        pushes: mpsc::Receiver<Push>,
+    ) -> Self {
+        Self { client, run, policy, pushes, end: Arc::clone(&sink.end) }
+    }
+
+    /// Waits for pushes and appends up to `most` of them to `into`. False means that the session broke: what was
+    /// appended before is good, what comes after is not known.
+    pub async fn receive(&mut self, into: &mut Vec<Push>, most: usize) -> bool {
+        tokio::select! {
+            received = self.pushes.recv_many(into, most) => received > 0 && !self.is_broken(),
+            () = self.end.told.notified() => false,
+        }
+    }
+
+    /// Whether it broke because pushes came faster than they were received.
+    pub fn is_behind(&self) -> bool {
+        self.end.behind.load(Ordering::Acquire)
+    }
+
+    /// Why it broke, in words.
+    pub fn end(&self) -> &'static str {
+        if self.is_behind() { "events came faster than they could be taken" } else { "the connection ended" }
+    }
+
+    /// Whether pushes were lost or the connection ended.
+    pub fn is_broken(&self) -> bool {
+        self.end.broken.load(Ordering::Acquire)
+    }
+}
+
+/// Makes a session's requests. Cheap to clone; each request is independent of the others.
+#[derive(Debug, Clone)]
+pub enum Client {
+    /// Of the store in this process.
+    Memory(MemoryClient),
+    /// Of Redis.
+    Redis(RedisClient),
+}
+
+/// Whether the entries of an address are all that the span holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// These are all.
+    Complete,
+    /// Some are gone, or the place is too old to tell.
+    Lost,
+    /// More than was asked for in bytes.
+    Big,
+}
+
+/// The entries of one address: id and message, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entries {
+    /// Whether these are all.
+    pub status: Status,
+    /// Empty unless complete.
+    pub messages: Vec<(Id, String)>,
+}
+
+/// What several addresses of a partition got, read at one moment.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// The epoch at that moment.
+    pub epoch: Option<Epoch>,
+    /// The last id of the journal at that moment.
+    pub last: Id,
+    /// For each address asked for, in that order.
+    pub entries: Vec<Entries>,
+}
+
+/// A page of the journal.
+#[derive(Debug, Clone)]
+pub struct Missed {
+    /// The epoch at that moment.
+    pub epoch: Option<Epoch>,
+    /// The last id of the journal at that moment.
+    pub last: Id,
+    /// Whether the journal reaches back to the place asked for.
+    pub complete: bool,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Id>,
+    /// The addresses that got events.
+    pub addresses: Vec<Address>,
+}
+
+impl Client {
+    /// Subscribes; from the answer on, nothing on these channels is missed.
+    pub async fn subscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(client) => {
+                client.subscribe(channels);
+                Ok(())
+            }
+            Self::Redis(client) => client.subscribe(channels).await,
+        }
+    }
+
+    /// Ends subscriptions.
+    pub async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(client) => {
+                client.unsubscribe(&channels);
+                Ok(())
+            }
+            Self::Redis(client) => client.unsubscribe(channels).await,
+        }
+    }
+
+    /// Sends a beacon through `partition`, lifting its journal above `seen`; tells the place that the journal has then.
+    pub async fn beacon(&self, partition: Partition, seen: Id, attaching: bool) -> Result<Place, StoreError> {
+        match self {
+            Self::Memory(client) => Ok(client.beacon(partition, seen)),
+            Self::Redis(client) => client.beacon(partition, seen, attaching).await,
+        }
+    }
+
+    /// Reads what `addresses`, all of `partition`, got in `span`: at most `bytes` of messages, at one moment.
+    pub async fn history(
+        &self,
+        partition: Partition,
+        addresses: &[Arc<Address>],
+        span: Span,
+        bytes: u64,
+    ) -> Result<History, StoreError> {
+        match self {
+            Self::Memory(client) => Ok(client.history(partition, addresses, span, bytes)),
+            Self::Redis(client) => client.history(partition, addresses, span, bytes).await,
+        }
+    }
+
+    /// The same for recovering: may be large, and does not keep other requests waiting.
+    pub async fn backfill(
+        &self,
+        partition: Partition,
+        addresses: &[Arc<Address>],
+        span: Span,
+        bytes: u64,
+    ) -> Result<History, StoreError> {
+        match self {
+            Self::Memory(client) => Ok(client.history(partition, addresses, span, bytes)),
+            Self::Redis(client) => client.backfill(partition, addresses, span, bytes).await,
+        }
+    }
+
+    /// Reads a page of the journal of `partition` after `after`.
+    pub async fn missed(&self, partition: Partition, after: Id, up_to: Option<Id>) -> Result<Missed, StoreError> {
+        match self {
+            Self::Memory(client) => Ok(client.missed(partition)),
+            Self::Redis(client) => client.missed(partition, after, up_to).await,
+        }
+    }
+}
