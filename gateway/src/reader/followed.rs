@@ -1,0 +1,311 @@
+//! An address that this gateway follows: who wants it, and what it got lately.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use tidings_shared::{Address, Id, Partition};
+use tokio::sync::watch;
+
+use super::outbox::WorkerId;
+use crate::frame::Frame;
+
+/// An address that this gateway follows.
+#[derive(Debug)]
+pub struct Followed {
+    /// Where it lives.
+    pub partition: Partition,
+    /// Its channel.
+    pub channel: Box<str>,
+    /// The workers that have connections which follow it.
+    pub workers: SmallVec<[WorkerId; 8]>,
+    /// While the subscription is not acknowledged: becomes true when it is.
+    pub pending: Option<watch::Receiver<bool>>,
+    /// Everything after this id is in `recent`. Unknown until history was read once.
+    pub since: Option<Id>,
+    recent: VecDeque<(Id, Frame)>,
+    /// When the last worker left, while none is here.
+    left: Option<Instant>,
+}
+
+impl Followed {
+    /// Whether all that came after `id` is here.
+    pub fn reaches_back_to(&self, id: Id) -> bool {
+        self.pending.is_none() && self.since.is_some_and(|since| since <= id)
+    }
+
+    /// What came after `id`, oldest first.
+    pub fn after(&self, id: Id) -> impl Iterator<Item = &(Id, Frame)> {
+        let from = self.recent.partition_point(|(recent, _)| *recent <= id);
+        self.recent.range(from..)
+    }
+
+    fn forget(&mut self, from: Id) {
+        self.recent = VecDeque::new();
+        self.since = self.since.map(|_| from);
+    }
+
+    fn recent_bytes(&self) -> usize {
+        self.recent.iter().map(|(_, frame)| frame.bytes().len()).sum()
+    }
+}
+
+/// All addresses that this gateway follows. Their recent frames share one bound in bytes; the oldest go first.
+#[derive(Debug)]
+pub struct FollowTable {
+    addresses: HashMap<Arc<Address>, Followed>,
+    /// The address of each recent frame, oldest first. May name frames that are gone already.
+    order: VecDeque<Arc<Address>>,
+    frames: usize,
+    bytes: usize,
+    limit: usize,
+    left: VecDeque<(Instant, Arc<Address>)>,
+}
+
+/// How long an address stays subscribed after the last connection left, so that a page change or a broken connection
+/// costs no subscription, and its recent frames are still here.
+const LINGER: Duration = Duration::from_secs(30);
+
+impl FollowTable {
+    /// An empty table whose recent frames may take `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { addresses: HashMap::new(), order: VecDeque::new(), frames: 0, bytes: 0, limit, left: VecDeque::new() }
+    }
+
+    /// What is known of `address`.
+    pub fn get(&self, address: &Address) -> Option<&Followed> {
+        self.addresses.get(address)
+    }
+
+    /// The same, to change.
+    pub fn get_mut(&mut self, address: &Address) -> Option<&mut Followed> {
+        self.addresses.get_mut(address)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<Address>, &Followed)> {
+        self.addresses.iter()
+    }
+
+    /// All of them, to change.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Followed> {
+        self.addresses.values_mut()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Notes that `worker` follows `address`. True if the address is new, and must be subscribed.
+    pub fn follow(
+        &mut self,
+        worker: WorkerId,
+        address: &Arc<Address>,
+        home: impl FnOnce() -> (Partition, Box<str>),
+    ) -> bool {
+        let mut new = false;
+        let followed = self.addresses.entry(Arc::clone(address)).or_insert_with(|| {
+            new = true;
+            let (partition, channel) = home();
+            let workers = SmallVec::new();
+            Followed { partition, channel, workers, pending: None, since: None, recent: VecDeque::new(), left: None }
+        });
+        followed.left = None;
+        if !followed.workers.contains(&worker) {
+            followed.workers.push(worker);
+        }
+        new
+    }
+
+    /// Notes that `worker` no longer follows `address`.
+    pub fn leave(&mut self, worker: WorkerId, address: &Arc<Address>, now: Instant) {
+        let Some(followed) = self.addresses.get_mut(address) else { return };
+        followed.workers.retain(|other| *other != worker);
+        if followed.workers.is_empty() {
+            followed.left = Some(now);
+            self.left.push_back((now, Arc::clone(address)));
+        }
+    }
+
+    /// Notes that `worker` follows nothing any more.
+    pub fn leave_all(&mut self, worker: WorkerId, now: Instant) {
+        let left: Vec<Arc<Address>> =
+            self.addresses.iter().filter(|(_, f)| f.workers.contains(&worker)).map(|(a, _)| Arc::clone(a)).collect();
+        left.iter().for_each(|address| self.leave(worker, address, now));
+    }
+
+    /// Forgets the addresses that nobody has followed for as long as they linger; tells their channels.
+    pub fn expire(&mut self, now: Instant) -> Vec<String> {
+        let mut channels = Vec::new();
+        while self.left.front().is_some_and(|(at, _)| now.duration_since(*at) >= LINGER) {
+            let Some((at, address)) = self.left.pop_front() else { break };
+            if self.addresses.get(&address).is_some_and(|f| f.left == Some(at) && f.pending.is_none()) {
+                channels.extend(self.remove(&address));
+            }
+        }
+        channels
+    }
+
+    fn remove(&mut self, address: &Arc<Address>) -> Option<String> {
+        let followed = self.addresses.remove(address)?;
+        self.bytes -= followed.recent_bytes();
+        self.frames -= followed.recent.len();
+        Some(followed.channel.into())
+    }
+
+    /// Keeps a frame of an address for connections that come back.
+    pub fn remember(&mut self, address: &Arc<Address>, id: Id, frame: &Frame) {
+        let Some(followed) = self.addresses.get_mut(address) else { return };
+        if followed.recent.back().is_some_and(|(last, _)| *last >= id) {
+            return;
+        }
+        followed.recent.push_back((id, frame.clone()));
+        self.bytes += frame.bytes().len();
+        self.frames += 1;
+        self.order.push_back(Arc::clone(address));
+        while self.bytes > self.limit && !self.order.is_empty() {
+            self.forget_oldest();
+        }
+        if self.order.len() > 2 * self.frames + 1_024 {
+            self.tidy_order();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(followed) = self.order.pop_front().and_then(|address| self.addresses.get_mut(&address)) else {
+            return;
+        };
+        if let Some((id, frame)) = followed.recent.pop_front() {
+            self.bytes -= frame.bytes().len();
+            self.frames -= 1;
+            followed.since = followed.since.map(|since| since.max(id));
+        }
+    }
+
+    /// Drops the names of frames that are gone.
+    fn tidy_order(&mut self) {
+        let frames = self.addresses.iter().flat_map(|(address, f)| f.recent.iter().map(move |(id, _)| (*id, address)));
+        let mut frames: Vec<(Id, &Arc<Address>)> = frames.collect();
+        frames.sort_by_key(|(id, _)| *id);
+        self.order = frames.into_iter().map(|(_, address)| Arc::clone(address)).collect();
+    }
+
+    /// Everything after `since` was read: from here on the recent frames of `address` reach back that far.
+    /// `read` is what was read, up to and with `up_to`; frames after that came in live meanwhile.
+    pub fn complete(&mut self, address: &Arc<Address>, since: Id, up_to: Id, read: Vec<(Id, Frame)>) {
+        let Some(followed) = self.addresses.get_mut(address).filter(|followed| followed.since.is_none()) else {
+            return;
+        };
+        self.bytes -= followed.recent_bytes();
+        self.frames -= followed.recent.len();
+        let live: Vec<_> = followed.recent.drain(..).filter(|(id, _)| *id > up_to).collect();
+        followed.since = Some(since);
+        for (id, frame) in read.into_iter().chain(live) {
+            self.remember(address, id, &frame);
+        }
+    }
+
+    /// What `addresses` got up to `from` is lost; what comes after it will be remembered.
+    pub fn forget_addresses(&mut self, addresses: &[Arc<Address>], from: Id) {
+        for address in addresses {
+            if let Some(followed) = self.addresses.get_mut(address) {
+                self.bytes -= followed.recent_bytes();
+                self.frames -= followed.recent.len();
+                followed.forget(from);
+            }
+        }
+    }
+
+    /// The history of a partition is another one: nothing of it is remembered, and what comes after `from` will be.
+    pub fn forget_partition(&mut self, partition: Partition, from: Id) {
+        for followed in self.addresses.values_mut().filter(|followed| followed.partition == partition) {
+            self.bytes -= followed.recent_bytes();
+            self.frames -= followed.recent.len();
+            followed.forget(from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_shared::cursor::Place;
+    use tidings_shared::{Epoch, Message, Partitions};
+
+    fn frame(id: Id) -> Frame {
+        let place = Place { epoch: Epoch::from_random(1), id };
+        let message = Message::decode(r#"c - - - - {"time":"t"}"#).unwrap();
+        Frame::encode(place, &message, &"a".parse().unwrap(), Partitions::ONE).unwrap()
+    }
+
+    fn id(ms: u64) -> Id {
+        Id { ms, seq: 0 }
+    }
+
+    fn follow(table: &mut FollowTable, worker: WorkerId, name: &str) -> (Arc<Address>, bool) {
+        let address: Arc<Address> = Arc::new(name.parse().unwrap());
+        let home = || (Partitions::ONE.of(&address), name.into());
+        let new = table.follow(worker, &address, home);
+        (address, new)
+    }
+
+    #[test]
+    fn an_address_lingers_and_goes_only_if_nobody_came_back() {
+        let mut table = FollowTable::new(1_000);
+        let now = Instant::now();
+        let (a, new) = follow(&mut table, 0, "a");
+        assert!(new);
+        table.leave(0, &a, now);
+        assert!(!follow(&mut table, 1, "a").1);
+        assert!(table.expire(now + LINGER).is_empty());
+        table.leave(1, &a, now + LINGER);
+        assert!(table.expire(now + LINGER).is_empty());
+        assert_eq!(table.expire(now + 2 * LINGER), ["a"]);
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn recent_frames_are_bounded_and_say_how_far_they_reach_back() {
+        let size = frame(id(10)).bytes().len();
+        let mut table = FollowTable::new(3 * size);
+        let (a, _) = follow(&mut table, 0, "a");
+        table.complete(&a, id(9), id(9), Vec::new());
+        for ms in 10..20 {
+            table.remember(&a, id(ms), &frame(id(ms)));
+        }
+        let followed = table.get(&a).unwrap();
+        assert!(!followed.reaches_back_to(id(15)));
+        assert!(followed.reaches_back_to(id(16)));
+        assert_eq!(followed.after(id(17)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [18, 19]);
+    }
+
+    #[test]
+    fn what_was_read_comes_before_what_came_live_meanwhile() {
+        let mut table = FollowTable::new(100_000);
+        let (a, _) = follow(&mut table, 0, "a");
+        for ms in [12, 14] {
+            table.remember(&a, id(ms), &frame(id(ms)));
+        }
+        assert!(!table.get(&a).unwrap().reaches_back_to(id(13)));
+        table.complete(&a, id(10), id(12), vec![(id(11), frame(id(11))), (id(12), frame(id(12)))]);
+        let followed = table.get(&a).unwrap();
+        assert!(followed.reaches_back_to(id(10)));
+        assert_eq!(followed.after(id(10)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [11, 12, 14]);
+    }
+
+    #[test]
+    fn names_of_frames_that_are_gone_do_not_pile_up() {
+        let mut table = FollowTable::new(1_000_000);
+        let now = Instant::now();
+        for round in 0..10_000_u64 {
+            let (a, _) = follow(&mut table, 0, "a");
+            table.remember(&a, id(round), &frame(id(round)));
+            table.leave(0, &a, now);
+            table.expire(now + LINGER);
+        }
+        assert!(table.order.len() <= 1_026, "{}", table.order.len());
+        assert_eq!((table.bytes, table.frames), (0, 0));
+    }
+}

@@ -1,0 +1,58 @@
+//! The handle by which workers speak to the reader.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tidings_shared::Address;
+use tokio::sync::mpsc;
+
+use super::delivery::Delivery;
+use super::join::Join;
+use super::outbox::{DELIVERIES, WorkerId};
+use super::status::Status;
+
+/// What workers say to the reader. Of one worker, the reader takes them in order.
+#[derive(Debug)]
+pub enum Command {
+    /// A worker is there.
+    Register(WorkerId, mpsc::Sender<Delivery>),
+    /// A connection begins.
+    Join(Join),
+    /// A worker has no connection any more that follows this address.
+    Leave(WorkerId, Arc<Address>),
+}
+
+/// The handle by which workers speak to the reader. Cheap to clone. The reader ends when all are gone.
+#[derive(Debug, Clone)]
+pub struct ReaderHandle {
+    /// Unbounded, as each connection has at most one join and one leave per address under way.
+    commands: mpsc::UnboundedSender<Command>,
+    workers: Arc<AtomicU16>,
+    status: Status,
+}
+
+impl ReaderHandle {
+    /// A handle, and where its commands come out.
+    pub fn new(status: Status) -> (Self, mpsc::UnboundedReceiver<Command>) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        (Self { commands, workers: Arc::default(), status }, receiver)
+    }
+
+    /// Makes a worker known; its deliveries come out of the receiver.
+    pub fn register(&self) -> (WorkerId, mpsc::Receiver<Delivery>) {
+        let worker = self.workers.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::channel(DELIVERIES);
+        self.send(Command::Register(worker, sender));
+        (worker, receiver)
+    }
+
+    /// Says something to the reader. If it is gone, the process is about to end, and so are its streams.
+    pub fn send(&self, command: Command) {
+        let _gone = self.commands.send(command);
+    }
+
+    /// How the reader is.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+}

@@ -1,0 +1,156 @@
+//! Recovery: what happens between a new session and live events.
+//!
+//! The order matters. First the subscriptions, so that nothing from here on is missed; pushes wait meanwhile. Then the
+//! journal, up to its last id at that moment: it names every address that changed since the watermark, so only those
+//! that are followed are read. Everything up to that id is handed out; the pushes that waited and are not above it are
+//! passed over.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tidings_shared::cursor::Place;
+use tidings_shared::script::Span;
+use tidings_shared::{Address, Id, Partition};
+
+use super::delivery::Resync;
+use super::{Reader, Route, replay};
+use crate::control::Reason;
+use crate::metrics::Read;
+use crate::store::{Client, Session, Status, StoreError};
+
+/// Channels of one SUBSCRIBE.
+const CHANNELS: usize = 1_000;
+/// Addresses of one read.
+const ADDRESSES: usize = 200;
+/// Bytes of messages of one read.
+const BYTES: u64 = 16 * 1024 * 1024;
+
+impl Reader {
+    /// Attaches to a new session: subscribes to all that is followed, and hands out what was missed or resyncs it.
+    pub(super) async fn recover(&mut self, session: &mut Session) -> Result<(), StoreError> {
+        let client = session.client.clone();
+        self.note_policy(&session.policy);
+        let mut places = Vec::with_capacity(self.states.len());
+        for partition in self.partitions.all() {
+            places.push((partition, client.beacon(partition, self.states[partition.index()].highest, true).await?));
+        }
+        self.subscribe_all(&client).await?;
+        let other_server = self.run.as_ref().is_some_and(|run| *run != session.run);
+        self.run = Some(session.run.clone());
+        let behind = std::mem::take(&mut self.behind);
+        for (partition, place) in places {
+            match self.states[partition.index()].place {
+                None => self.states[partition.index()].restart(place),
+                Some(_) if behind => self.resync_partition(partition, place, Reason::Slow),
+                Some(known) if known.epoch != place.epoch => {
+                    let reason = if other_server { Reason::Failover } else { Reason::Epoch };
+                    self.resync_partition(partition, place, reason);
+                }
+                Some(known) => self.backfill(&client, partition, known).await?,
+            }
+            self.states[partition.index()].beacon = std::time::Instant::now();
+            self.status.up(partition);
+        }
+        tracing::info!(addresses = self.table.len(), "connected to the store");
+        Ok(())
+    }
+
+    fn note_policy(&self, policy: &str) {
+        self.status.set_policy(policy);
+        self.metrics.set_noeviction(policy == "noeviction");
+        if policy != "noeviction" {
+            tracing::warn!(
+                policy,
+                "the store may evict streams under memory pressure, and what it evicts is lost in silence: set maxmemory-policy to noeviction"
+            );
+        }
+    }
+
+    async fn subscribe_all(&mut self, client: &Client) -> Result<(), StoreError> {
+        for partition in self.partitions.all() {
+            let keys = self.options.namespace.keys(partition);
+            self.routes.insert(keys.journal().into(), Route::EndMarks(partition));
+            self.routes.insert(keys.beacon(&self.options.gateway).into(), Route::Beacons(partition));
+        }
+        let channels: Vec<String> = self.routes.keys().map(|channel| channel.to_string()).collect();
+        for some in channels.chunks(CHANNELS) {
+            client.subscribe(some.to_vec()).await?;
+        }
+        for followed in self.table.values_mut() {
+            followed.pending = None;
+        }
+        Ok(())
+    }
+
+    /// Hands out what a partition got since `known`, its watermark.
+    async fn backfill(&mut self, client: &Client, partition: Partition, known: Place) -> Result<(), StoreError> {
+        let mut changed: HashSet<Arc<Address>> = HashSet::new();
+        let (mut after, mut last) = (known.id, None);
+        loop {
+            self.metrics.add_store_reads(Read::Recover, 1);
+            let page = client.missed(partition, after, last).await?;
+            let up_to = *last.get_or_insert(page.last);
+            if page.epoch != Some(known.epoch) || !page.complete {
+                let place = Place { epoch: page.epoch.unwrap_or(known.epoch), id: up_to };
+                self.resync_partition(partition, place, Reason::HistoryLost);
+                return Ok(());
+            }
+            changed.extend(page.addresses.into_iter().map(Arc::new));
+            match page.next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        // The table's own addresses, which are shared, in place of those just parsed.
+        let followed = self.table.iter().map(|(address, _)| address).filter(|address| changed.contains(*address));
+        let followed: Vec<Arc<Address>> = followed.map(Arc::clone).collect();
+        let up_to = last.unwrap_or(known.id);
+        if !self.read_changed(client, partition, &followed, known, up_to).await? {
+            return Ok(());
+        }
+        self.states[partition.index()].restart(Place { epoch: known.epoch, id: up_to.max(known.id) });
+        self.outboxes.moved();
+        Ok(())
+    }
+
+    /// False if the history turned out to be another one, and everything was resynced.
+    async fn read_changed(
+        &mut self,
+        client: &Client,
+        partition: Partition,
+        addresses: &[Arc<Address>],
+        known: Place,
+        up_to: Id,
+    ) -> Result<bool, StoreError> {
+        let place = Place { epoch: known.epoch, id: up_to };
+        let mut frames = Vec::new();
+        let mut lost = Vec::new();
+        let mut slow = Vec::new();
+        for some in addresses.chunks(ADDRESSES) {
+            self.metrics.add_store_reads(Read::Recover, 1);
+            let history = client.backfill(partition, some, Span::Between(known.id, up_to), BYTES).await?;
+            if history.epoch != Some(known.epoch) {
+                let place = Place { epoch: history.epoch.unwrap_or(known.epoch), id: history.last };
+                self.resync_partition(partition, place, Reason::Epoch);
+                return Ok(false);
+            }
+            for (address, read) in replay::encode(&history, some, known.epoch, self.partitions) {
+                match read {
+                    Ok(read) => frames.extend(read.into_iter().map(|frame| (Arc::clone(&address), frame))),
+                    Err(Status::Big) => slow.push(address),
+                    Err(_) => lost.push(address),
+                }
+            }
+        }
+        for event in replay::merge(partition, frames.iter().map(|(address, frame)| (address, frame))) {
+            self.hand_out(&event);
+        }
+        for (addresses, reason) in [(lost, Reason::HistoryLost), (slow, Reason::Slow)] {
+            if !addresses.is_empty() {
+                self.table.forget_addresses(&addresses, up_to);
+                self.outboxes.resync(&Resync { partition, place, addresses: Some(addresses), reason });
+            }
+        }
+        Ok(true)
+    }
+}

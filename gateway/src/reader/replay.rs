@@ -1,0 +1,64 @@
+//! Turns history that was read, or remembered, into events in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Epoch, Id, Message, Partition, Partitions};
+
+use super::delivery::{Dispatch, Frames};
+use super::followed::FollowTable;
+use crate::frame::Frame;
+use crate::store::{History, Status};
+
+/// The frames of one address, as history holds them.
+pub type AddressFrames = Vec<(Id, Frame)>;
+
+/// Encodes what was read of `addresses`; an address whose entries are not complete has its status instead.
+pub fn encode(
+    history: &History,
+    addresses: &[Arc<Address>],
+    epoch: Epoch,
+    partitions: Partitions,
+) -> Vec<(Arc<Address>, Result<AddressFrames, Status>)> {
+    let each = addresses.iter().zip(&history.entries).map(|(address, entries)| {
+        if entries.status != Status::Complete {
+            return (Arc::clone(address), Err(entries.status));
+        }
+        let frame = |(id, text): &(Id, String)| {
+            let message = Message::decode(text).ok()?;
+            Some((*id, Frame::encode(Place { epoch, id: *id }, &message, address, partitions)?))
+        };
+        // An entry that nobody could have written through the script is as good as lost.
+        let frames: Option<AddressFrames> = entries.messages.iter().map(frame).collect();
+        (Arc::clone(address), frames.ok_or(Status::Lost))
+    });
+    each.collect()
+}
+
+/// Events from the frames of several addresses: in order of their ids, one event for each id.
+pub fn merge<'a>(
+    partition: Partition,
+    frames: impl Iterator<Item = (&'a Arc<Address>, &'a (Id, Frame))>,
+) -> Vec<Dispatch> {
+    let mut by_id: BTreeMap<Id, Frames> = BTreeMap::new();
+    for (address, (id, frame)) in frames {
+        by_id.entry(*id).or_default().push((Arc::clone(address), frame.clone()));
+    }
+    by_id.into_iter().map(|(id, frames)| Dispatch { partition, id, frames }).collect()
+}
+
+/// What the recent frames of `addresses` hold after `after`, if they all reach back that far.
+pub fn from_memory(
+    table: &FollowTable,
+    partition: Partition,
+    addresses: &[Arc<Address>],
+    after: Id,
+) -> Option<Vec<Dispatch>> {
+    let mut frames = Vec::new();
+    for address in addresses {
+        let followed = table.get(address).filter(|followed| followed.reaches_back_to(after))?;
+        frames.extend(followed.after(after).map(|frame| (address, frame)));
+    }
+    Some(merge(partition, frames.into_iter()))
+}

@@ -1,0 +1,86 @@
+//! What readiness and metrics may know of the reader, from other threads.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tidings_shared::cursor::Place;
+use tidings_shared::{Partition, Partitions};
+
+/// How one partition is.
+#[derive(Debug, Clone)]
+pub struct PartitionStatus {
+    /// Whether events reach this gateway through it.
+    pub up: bool,
+    /// Why not, or "ok".
+    pub reason: String,
+    /// When the last beacon came back.
+    pub beacon: Option<Instant>,
+    /// The watermark.
+    pub place: Option<Place>,
+}
+
+/// How the reader is. Cheap to clone; the reader writes, others look.
+#[derive(Debug, Clone)]
+pub struct Status {
+    partitions: Arc<Mutex<Vec<PartitionStatus>>>,
+    /// The server's `maxmemory-policy`, once known.
+    policy: Arc<Mutex<Option<String>>>,
+}
+
+impl Status {
+    /// All partitions down, as nothing is connected yet.
+    pub fn new(partitions: Partitions) -> Self {
+        let down = PartitionStatus { up: false, reason: "not connected yet".to_owned(), beacon: None, place: None };
+        Self { partitions: Arc::new(Mutex::new(vec![down; usize::from(partitions.count())])), policy: Arc::default() }
+    }
+
+    /// How each partition is.
+    pub fn partitions(&self) -> Vec<PartitionStatus> {
+        lock(&self.partitions).clone()
+    }
+
+    /// Whether all partitions are up.
+    pub fn is_ready(&self) -> bool {
+        lock(&self.partitions).iter().all(|partition| partition.up)
+    }
+
+    /// The server's `maxmemory-policy`, once known.
+    pub fn policy(&self) -> Option<String> {
+        lock(&self.policy).clone()
+    }
+
+    pub(super) fn set_policy(&self, policy: &str) {
+        *lock(&self.policy) = Some(policy.to_owned());
+    }
+
+    pub(super) fn all_down(&self, reason: &str) {
+        for partition in lock(&self.partitions).iter_mut() {
+            partition.up = false;
+            reason.clone_into(&mut partition.reason);
+        }
+    }
+
+    pub(super) fn up(&self, partition: Partition) {
+        self.change(partition, |status| {
+            status.up = true;
+            "ok".clone_into(&mut status.reason);
+        });
+    }
+
+    pub(super) fn beacon(&self, partition: Partition, at: Instant, place: Place) {
+        self.change(partition, |status| {
+            status.beacon = Some(at);
+            status.place = Some(place);
+        });
+    }
+
+    fn change(&self, partition: Partition, change: impl FnOnce(&mut PartitionStatus)) {
+        if let Some(status) = lock(&self.partitions).get_mut(partition.index()) {
+            change(status);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
