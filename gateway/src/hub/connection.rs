@@ -1,0 +1,267 @@
+//! A connection: one open stream, or one long poll.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Id, Partition, Partitions};
+
+use super::places::Places;
+use super::queue::Queue;
+use super::stats::Stats;
+use crate::control::{self, Reason};
+use crate::frame::Frame;
+use crate::reader::delivery::{Dispatch, Start};
+
+/// What a connection follows.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    /// The addresses, none twice.
+    pub addresses: Arc<[Arc<Address>]>,
+    /// The types of events that it wants; all if there are none.
+    pub types: Rc<[String]>,
+}
+
+/// How far the life of a connection has come.
+#[derive(Debug)]
+enum Phase {
+    /// It waits for its place. What comes in meanwhile is kept; most of it will be part of the replay.
+    Joining(Vec<Waiting>),
+    /// It has its place and gets what comes.
+    Live,
+    /// It ends once its queue is empty.
+    Ending,
+}
+
+/// A frame that came in before the connection had its place.
+#[derive(Debug)]
+struct Waiting {
+    partition: Partition,
+    id: Id,
+    frame: Frame,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Distinguishes it from others in the same slot.
+    pub serial: u64,
+    name: Box<str>,
+    /// What it follows.
+    pub follow: Follow,
+    /// Where it stands in the hub's table, for each address.
+    pub(super) stands: SmallVec<[(u32, u32); 1]>,
+    phase: Phase,
+    places: Places,
+    queue: Queue,
+    /// Why it must refetch everything, if its queue overflowed or the gateway fell behind.
+    owes: Option<Reason>,
+    partitions: Partitions,
+    waker: Option<Waker>,
+}
+
+impl Connection {
+    /// A connection that waits for its place.
+    pub fn new(serial: u64, name: Box<str>, follow: Follow, partitions: Partitions, queue: usize) -> Self {
+        Self {
+            serial,
+            name,
+            follow,
+            stands: SmallVec::new(),
+            phase: Phase::Joining(Vec::new()),
+            places: Places::default(),
+            queue: Queue::new(queue),
+            owes: None,
+            partitions,
+            waker: None,
+        }
+    }
+
+    /// Whether it has its place.
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live)
+    }
+
+    /// Whether it waits for its place.
+    pub fn is_joining(&self) -> bool {
+        matches!(self.phase, Phase::Joining(_))
+    }
+
+    /// Whether it ends once its queue is empty.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending)
+    }
+
+    /// How many bytes wait to be written.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// The cursor after all that has been queued.
+    pub fn cursor(&self) -> String {
+        self.places.cursor(self.partitions)
+    }
+
+    /// Lifts its places to the watermarks: all up to there has been queued.
+    pub fn lift(&mut self, watermarks: &[Option<Place>]) {
+        self.places.lift(watermarks);
+    }
+
+    /// Takes an event; `frame` is the one for the addresses that it follows.
+    pub fn take(&mut self, partition: Partition, id: Id, frame: &Frame, stats: &mut Stats) {
+        match &mut self.phase {
+            Phase::Joining(waiting) => waiting.push(Waiting { partition, id, frame: frame.clone() }),
+            Phase::Live => {
+                if self.places.advance(partition, id) {
+                    self.enqueue(frame, false, stats);
+                    self.wake();
+                }
+            }
+            Phase::Ending => {}
+        }
+    }
+
+    /// Queues a frame, under the cursor of the places that it has come to.
+    fn enqueue(&mut self, frame: &Frame, replay: bool, stats: &mut Stats) {
+        let types = &self.follow.types;
+        let wanted = types.is_empty() || frame.event_type.as_deref().is_some_and(|t| types.iter().any(|w| w == t));
+        if !wanted || self.owes.is_some() {
+            return;
+        }
+        if self.partitions != Partitions::ONE {
+            self.push(format!("id: {}\n", self.cursor()).into(), replay);
+        }
+        self.push(frame.bytes().clone(), replay);
+        stats.dispatched += 1;
+    }
+
+    fn push(&mut self, bytes: Bytes, replay: bool) {
+        if replay {
+            self.queue.push_extra(bytes);
+        } else if !self.queue.push(bytes) {
+            self.owes = Some(Reason::Slow);
+        }
+    }
+
+    /// Drops all that waits: everything must be refetched. The connection is told when it reads next, so one that does
+    /// not read costs nothing more.
+    pub fn owe(&mut self, reason: Reason) {
+        if !self.is_ending() {
+            self.queue.clear();
+            self.owes = Some(reason);
+            self.wake();
+        }
+    }
+
+    /// Tells it to refetch one address, as `frame` says.
+    pub fn resync(&mut self, frame: &Bytes, reason: Reason, stats: &mut Stats) {
+        if self.is_live() && self.owes.is_none() {
+            self.push(frame.clone(), false);
+            stats.resynced(reason, 1);
+            self.wake();
+        }
+    }
+
+    /// The partition has another history now, or a gap, of which [`Connection::resync`] has told.
+    pub fn restart(&mut self, partition: Partition, place: Place) {
+        if self.is_live() {
+            self.places.set(partition, place);
+        }
+    }
+
+    /// The same for a partition of which it may follow nothing.
+    pub fn restart_if_known(&mut self, partition: Partition, place: Place) {
+        if self.is_live() && self.places.contains(partition) {
+            self.places.set(partition, place);
+        }
+    }
+
+    /// It has its place: what must be refetched comes first, then what was missed, then that it is up to date, then
+    /// what came in meanwhile.
+    pub fn begin(&mut self, starts: &[Start], stats: &mut Stats) {
+        let Phase::Joining(waiting) = std::mem::replace(&mut self.phase, Phase::Live) else { return };
+        for start in starts {
+            self.places.set(start.partition, start.from);
+            for (address, reason) in &start.resync {
+                self.queue.push_extra(control::resync(address, *reason));
+                stats.resynced(*reason, 1);
+            }
+        }
+        for start in starts {
+            for event in &start.replay {
+                self.replay(event, start.tail, stats);
+            }
+            self.places.set(start.partition, start.place);
+        }
+        self.queue.push_extra(control::ready(&self.cursor(), &self.name, &self.follow.addresses));
+        for Waiting { partition, id, frame } in waiting {
+            if self.places.advance(partition, id) {
+                self.enqueue(&frame, false, stats);
+            }
+        }
+        self.wake();
+    }
+
+    fn replay(&mut self, event: &Dispatch, tail: bool, stats: &mut Stats) {
+        let Some(frame) = event.frame() else { return };
+        if tail {
+            // The latest event is older than what comes next: its id would put the cursor back.
+            self.queue.push_extra(frame.without_id());
+        } else if self.places.advance(event.partition, event.id) {
+            self.enqueue(&frame, true, stats);
+        }
+    }
+
+    /// Queues a heartbeat, which carries the cursor, lifted to the watermarks. A connection that does not read gets
+    /// none, and one that is owed a resync keeps its cursor.
+    pub fn tick(&mut self, watermarks: &[Option<Place>], encode: impl FnOnce(String) -> Bytes) {
+        if !self.queue.is_empty() || self.owes.is_some() {
+            return;
+        }
+        let frame = match self.phase {
+            Phase::Live => {
+                self.places.lift(watermarks);
+                encode(self.cursor())
+            }
+            Phase::Joining(_) => control::keep_alive(),
+            Phase::Ending => return,
+        };
+        self.push(frame, false);
+        self.wake();
+    }
+
+    /// Ends it, after all that waits, and `last`.
+    pub fn end(&mut self, last: Option<Bytes>) {
+        if !self.is_ending() {
+            self.phase = Phase::Ending;
+            last.into_iter().for_each(|last| self.queue.push_extra(last));
+            self.wake();
+        }
+    }
+
+    /// The next bytes to write.
+    pub fn next(&mut self, stats: &mut Stats) -> Option<Bytes> {
+        if let Some(reason) = self.owes.filter(|_| !self.is_joining()) {
+            self.owes = None;
+            for address in self.follow.addresses.iter() {
+                self.queue.push_extra(control::resync(address, reason));
+                stats.resynced(reason, 1);
+            }
+        }
+        self.queue.pop()
+    }
+
+    /// Asks to be woken when there is more to write.
+    pub fn wait(&mut self, waker: &Waker) {
+        self.waker = Some(waker.clone());
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}

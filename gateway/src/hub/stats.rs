@@ -1,0 +1,36 @@
+//! What a worker counts: plain cells, summed up once a second.
+
+use std::time::Duration;
+
+use crate::control::Reason;
+
+/// What a worker counted since it was last asked.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Frames put into queues.
+    pub dispatched: u64,
+    /// Addresses that connections were told to refetch, by reason.
+    pub resyncs: [u64; Reason::ALL.len()],
+    /// From the id of each event, which is the store's clock at publishing, to the end of its dispatch.
+    pub latencies: Vec<Duration>,
+}
+
+impl Stats {
+    /// Counts resyncs.
+    pub fn resynced(&mut self, reason: Reason, count: u64) {
+        if let Some(at) = Reason::ALL.iter().position(|known| *known == reason) {
+            self.resyncs[at] += count;
+        }
+    }
+}
+
+/// How much a hub holds.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Connections.
+    pub connections: i64,
+    /// Addresses that they follow, each counted for each connection.
+    pub follows: i64,
+    /// Bytes that wait in their queues.
+    pub queued_bytes: i64,
+}
