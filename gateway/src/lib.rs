@@ -1,9 +1,34 @@
 //! The Tidings gateway: streams refresh events to browsers over Server-Sent Events.
+//!
+//! ```text
+//!  store ──pushes──► reader (own thread) ──deliveries──► hub of worker 0..n ──frames──► stream body ──► socket
+//! ```
+//!
+//! | module | owns | must not know |
+//! |---|---|---|
+//! | [`store`] | sessions with Redis or the embedded store | who reads |
+//! | [`reader`] | what is followed, what was missed, the order of things | HTTP |
+//! | [`hub`] | a worker's connections and their queues | the store |
+//! | [`stream`] | requests for streams and polls, their bodies | the store |
+//! | [`admin`] | publish, health, metrics | the hub |
+//! | [`demo`] | a page and a backend to try it with | all of the above |
+//! | [`control`], [`frame`], [`problem`] | what clients can see | |
 #![deny(missing_docs)]
 
+pub mod admin;
 mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
+pub mod frame;
+pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod problem;
+pub mod reader;
+mod run;
+mod server;
+pub mod store;
+pub mod stream;
+
+pub use run::{Listeners, run};

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use tracing::Subscriber;
 use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
@@ -27,7 +28,15 @@ where
         LogFormat::Pretty => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
-    Registry::default().with(lines.with_filter(config.level.clone()))
+    Registry::default().with(lines.with_filter(without_noise(&config.level)))
+}
+
+/// The HTTP server says much that is no fact of ours: each stream that we end is an error to it. Whoever names its
+/// modules gets to see that all the same.
+fn without_noise(level: &Targets) -> Targets {
+    let noise = [("actix_server", LevelFilter::WARN), ("actix_http", LevelFilter::OFF)];
+    let unnamed = |name: &str| !level.iter().any(|(target, _)| target.starts_with(name));
+    level.clone().with_targets(noise.into_iter().filter(|(name, _)| unnamed(name)))
 }
 
 #[cfg(test)]

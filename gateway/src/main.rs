@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use tidings_gateway::config::{Command, Config};
+use tidings_gateway::{Listeners, log, run};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and a restart as it is would be too.
 const USAGE: u8 = 64;
@@ -13,7 +15,7 @@ fn main() -> ExitCode {
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     match Config::load(args, env) {
-        Ok(Command::Run(_config)) => ExitCode::SUCCESS,
+        Ok(Command::Run(config)) => start(*config),
         Ok(Command::Print(text) | Command::Help(text) | Command::Version(text)) => {
             // A reader that left (`| head`) is no failure of ours.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -23,5 +25,31 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "tidings-gateway: {errors}");
             ExitCode::from(USAGE)
         }
+    }
+}
+
+fn start(config: Config) -> ExitCode {
+    let result = log::init(&config.log).map_err(std::io::Error::other).and_then(|()| {
+        let listeners = Listeners::bind(&config)?;
+        actix_web::rt::System::new().block_on(run(config, listeners, told_to_end()))
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "tidings-gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// SIGTERM, as orchestrators send it, or SIGINT, as a keyboard does.
+async fn told_to_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }

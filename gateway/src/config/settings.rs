@@ -93,7 +93,7 @@ settings! {
     "replay.recent" = replay.recent: Size(0, 64 * GIB), "Recent frames kept in memory, so that most resumes never reach the store";
     "limits.topics" = limits.topics: Count(1..=1000), "The most topics of one connection";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
-    "demo.enabled" = demo.enabled: Switch, "Serve the demo page and take its publishes; by default only with memory://";
+    "demo.enabled" = demo.enabled: Switch, "Serve the demo page and its backend; by default only with memory://";
     "log.format" = log.format: Line, "How a log line looks";
     "log.level" = log.level: Level, "What is logged";
 }

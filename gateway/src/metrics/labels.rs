@@ -1,5 +1,7 @@
 //! The labels of the metrics: every value that a label can have.
 
+use crate::control::Reason;
+
 /// A label whose values are all known, so that each has its series, at 0, before anything happens.
 pub(super) trait Label: Copy + 'static {
     /// The label's name.
@@ -33,20 +35,6 @@ macro_rules! labels {
 }
 
 labels! {
-    /// Why a connection was told to refetch an address.
-    Resync, "reason": {
-        /// What was missed is no longer kept.
-        HistoryLost = "history-lost",
-        /// The history is another one.
-        Epoch = "epoch",
-        /// Another server answers, which may have lost writes.
-        Failover = "failover",
-        /// The connection read too slowly.
-        Slow = "slow",
-        /// The cursor was not one of ours.
-        Cursor = "cursor",
-    }
-
     /// How a client asked.
     Connect, "kind": {
         /// For an event stream.
@@ -85,5 +73,14 @@ labels! {
         Invalid = "invalid",
         /// The store did not take it, or did not say so.
         Failed = "failed",
+    }
+}
+
+impl Label for Reason {
+    const NAME: &'static str = "reason";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn text(self) -> &'static str {
+        self.as_str()
     }
 }

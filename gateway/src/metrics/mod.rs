@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-pub use labels::{Connect, Publish, Read, Resume, Resync};
+pub use labels::{Connect, Publish, Read, Resume};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 use tidings_shared::Partition;
 
+use crate::control::Reason;
 use labels::Label;
 
 /// The content type of [`Metrics::render`].
@@ -70,7 +71,7 @@ impl Metrics {
             queue: add(r, "queue_bytes", "Bytes that wait for connections to read them"),
             dispatched: add(r, "frames_dispatched", "Events put in a connection's queue"),
             received: add(r, "events_received", "Events that came from the store"),
-            resyncs: counts::<Resync>(r, "resyncs", "Times that a connection was told to refetch an address"),
+            resyncs: counts::<Reason>(r, "resyncs", "Times that a connection was told to refetch an address"),
             connects: counts::<Connect>(r, "connects", "Connections that were accepted"),
             resumes: counts::<Resume>(r, "resumes", "Connections that came with a cursor, by what served them"),
             reads: counts::<Read>(r, "store_reads", "Round trips to the store for history"),
@@ -81,8 +82,8 @@ impl Metrics {
             lag: add(r, "reader_lag_seconds", "Time from an event's publish to its dispatch, of the latest"),
             latency: register(
                 r,
-                "publish_to_write_seconds",
-                "Time from publish to the first write to a socket",
+                "publish_to_dispatch_seconds",
+                "Time from publish, by the clock of the store, until all queues of a worker hold the event",
                 latency,
             ),
             noeviction: add(r, "noeviction", "Whether the store keeps what it was given: 1 or 0"),
@@ -122,7 +123,7 @@ impl Metrics {
     }
 
     /// Adds addresses that connections were told to refetch.
-    pub fn add_resyncs(&self, reason: Resync, count: u64) {
+    pub fn add_resyncs(&self, reason: Reason, count: u64) {
         bump(&self.0.resyncs, reason, count);
     }
 
@@ -166,8 +167,8 @@ impl Metrics {
         self.0.lag.set(lag.as_secs_f64());
     }
 
-    /// Adds how long an event took from its publish to its first write to a socket.
-    pub fn observe_publish_to_write(&self, time: Duration) {
+    /// Adds how long an event took from its publish until all queues of a worker held it.
+    pub fn observe_publish_to_dispatch(&self, time: Duration) {
         self.0.latency.observe(time.as_secs_f64());
     }
 
@@ -254,7 +255,7 @@ mod tests {
             "publish_total{outcome=\"ok\"}",
             "publish_total{outcome=\"failed\"}",
             "store_reconnects_total",
-            "publish_to_write_seconds_count",
+            "publish_to_dispatch_seconds_count",
             "noeviction",
         ] {
             assert_eq!(value(&metrics, &format!("tidings_{series}")).as_deref(), Some("0"), "{series}");
@@ -276,7 +277,7 @@ mod tests {
         fed.add_queue_bytes(1000);
         fed.add_frames_dispatched(11);
         fed.add_events_received(12);
-        fed.add_resyncs(Resync::HistoryLost, 3);
+        fed.add_resyncs(Reason::HistoryLost, 3);
         fed.add_connect(Connect::Poll);
         fed.add_resume(Resume::Memory);
         fed.add_store_reads(Read::Resume, 2);
@@ -285,7 +286,7 @@ mod tests {
         fed.set_partition_up(partition, true);
         fed.set_beacon_age(partition, Duration::from_millis(1500));
         fed.set_reader_lag(Duration::from_millis(250));
-        fed.observe_publish_to_write(Duration::from_millis(3));
+        fed.observe_publish_to_dispatch(Duration::from_millis(3));
         fed.set_noeviction(true);
         for (series, expected) in [
             ("connections", "3"),
@@ -303,8 +304,8 @@ mod tests {
             ("partition_up{partition=\"1\"}", "1"),
             ("beacon_age_seconds{partition=\"1\"}", "1.5"),
             ("reader_lag_seconds", "0.25"),
-            ("publish_to_write_seconds_bucket{le=\"0.0025\"}", "0"),
-            ("publish_to_write_seconds_bucket{le=\"0.005\"}", "1"),
+            ("publish_to_dispatch_seconds_bucket{le=\"0.0025\"}", "0"),
+            ("publish_to_dispatch_seconds_bucket{le=\"0.005\"}", "1"),
             ("noeviction", "1"),
         ] {
             assert_eq!(value(&metrics, &format!("tidings_{series}")).as_deref(), Some(expected), "{series}");

@@ -1,0 +1,71 @@
+//! `GET /livez` and `GET /readyz`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde::Serialize;
+use tidings_shared::Partitions;
+
+use crate::reader::ReaderHandle;
+
+/// Whether the process is on its way out. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Lifecycle {
+    draining: Arc<AtomicBool>,
+}
+
+impl Lifecycle {
+    /// From now on readiness fails, so that new connections go elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// The process answers.
+pub async fn livez() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    draining: bool,
+    /// The store's `maxmemory-policy`; history is only safe with `noeviction`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    partitions: Vec<PartitionReadiness>,
+}
+
+#[derive(Serialize)]
+struct PartitionReadiness {
+    partition: u16,
+    up: bool,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beacon_age_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watermark: Option<String>,
+}
+
+/// Whether events reach this gateway through every partition, and if not, why.
+pub async fn readyz(reader: Data<ReaderHandle>, partitions: Data<Partitions>, life: Data<Lifecycle>) -> HttpResponse {
+    let status = reader.status();
+    let draining = life.is_draining();
+    let ready = status.is_ready() && !draining;
+    let each = partitions.all().zip(status.partitions()).map(|(partition, status)| PartitionReadiness {
+        partition: partition.number(),
+        up: status.up,
+        reason: status.reason,
+        beacon_age_seconds: status.beacon.map(|at| at.elapsed().as_secs_f64()),
+        watermark: status.place.map(|place| place.id.to_string()),
+    });
+    let readiness = Readiness { ready, draining, policy: status.policy(), partitions: each.collect() };
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(readiness)
+}

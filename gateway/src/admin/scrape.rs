@@ -1,0 +1,19 @@
+//! `GET /metrics`.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use tidings_shared::Partitions;
+
+use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::reader::ReaderHandle;
+
+/// All metrics. Those of a partition are as of now.
+pub async fn metrics(metrics: Data<Metrics>, reader: Data<ReaderHandle>, partitions: Data<Partitions>) -> HttpResponse {
+    for (partition, status) in partitions.all().zip(reader.status().partitions()) {
+        metrics.set_partition_up(partition, status.up);
+        if let Some(at) = status.beacon {
+            metrics.set_beacon_age(partition, at.elapsed());
+        }
+    }
+    HttpResponse::Ok().insert_header(("Content-Type", CONTENT_TYPE)).body(metrics.render())
+}

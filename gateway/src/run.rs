@@ -1,0 +1,143 @@
+//! Wires a gateway from its configuration, runs it, and ends it well.
+
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+
+use actix_web::web::Data;
+use tidings_publisher::Publisher;
+use tokio::sync::watch;
+
+use crate::admin::Lifecycle;
+use crate::config::{Config, StoreUrl};
+use crate::demo::Board;
+use crate::hub::HubOptions;
+use crate::metrics::Metrics;
+use crate::reader::{self, ReaderOptions};
+use crate::server::{self, Parts};
+use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
+use crate::stream::StreamLimits;
+
+/// Where a gateway listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For browsers.
+    pub public: TcpListener,
+    /// For services and operators.
+    pub admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both addresses. The error names the setting that is to blame.
+    pub fn bind(config: &Config) -> io::Result<Self> {
+        let bind = |key: &str, address: std::net::SocketAddr| {
+            let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{key} = {address}: {error}"));
+            server::listen(address).map_err(wrong)
+        };
+        Ok(Self {
+            public: bind("server.listen", config.server.listen)?,
+            admin: bind("admin.listen", config.admin.listen)?,
+        })
+    }
+}
+
+/// Runs a gateway until `shutdown`, then ends its streams so that clients come back elsewhere.
+pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let gateway = format!("{:08x}", fastrand::u32(..));
+    let store = open_store(&config, &gateway)?;
+    let metrics = Metrics::new();
+    let options = ReaderOptions {
+        namespace: config.store.namespace.clone(),
+        gateway: gateway.clone(),
+        beacon: config.beacon.interval,
+        replay_bytes: config.replay.bytes,
+        recent_bytes: config.replay.recent as usize,
+    };
+    let reader = reader::spawn(store.clone(), options, metrics.clone())?;
+    let parts = Parts {
+        partitions: config.store.partitions,
+        store,
+        reader,
+        metrics,
+        life: Lifecycle::default(),
+        limits: StreamLimits { topics: config.limits.topics },
+    };
+    let hub = HubOptions {
+        gateway: gateway.clone(),
+        queue: config.stream.queue as usize,
+        retry: config.stream.retry,
+        heartbeat: config.stream.heartbeat,
+    };
+    let board = config.demo.enabled.then(|| board(&parts.store));
+    let (end_streams, drain) = watch::channel(false);
+    let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
+    let life = parts.life.clone();
+    let admin_server = server::admin(listeners.admin, parts.clone())?;
+    let public_server = server::public(listeners.public, config.server.workers, parts, hub, board, drain)?;
+    let (admin_handle, public_handle) = (admin_server.handle(), public_server.handle());
+    let servers = actix_web::rt::spawn(async move { tokio::try_join!(public_server, admin_server) });
+    announce(&config, &gateway, public, admin);
+
+    shutdown.await;
+    tracing::info!("ending: streams are told to come back elsewhere");
+    life.drain();
+    tokio::time::sleep(config.drain.grace).await;
+    end_streams.send_replace(true);
+    public_handle.stop(true).await;
+    admin_handle.stop(true).await;
+    servers.await.map_err(io::Error::other)??;
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {
+    let (namespace, partitions) = (config.store.namespace.clone(), config.store.partitions);
+    match &config.store.url {
+        StoreUrl::Memory => {
+            Ok(Store::Memory(MemoryStore::new(namespace, partitions, config.retention, gateway.to_owned())))
+        }
+        StoreUrl::Redis(url) => {
+            let options = RedisOptions {
+                namespace: namespace.clone(),
+                partitions,
+                retention: config.retention,
+                gateway: gateway.to_owned(),
+            };
+            let store = RedisStore::new(url.expose(), options).map_err(io::Error::other)?;
+            let publisher = Publisher::builder(url.expose()).namespace(namespace).partitions(partitions);
+            Ok(Store::Redis(store, publisher.lazy().map_err(io::Error::other)?))
+        }
+    }
+}
+
+/// The demo's backend, which publishes as any other service would. Its board begins anew with this process.
+fn board(store: &Store) -> Data<Board> {
+    let store = store.clone();
+    let board = match &store {
+        Store::Memory(memory) => {
+            let memory = memory.clone();
+            Board::new(move |event| {
+                if let Err(error) = memory.publish(&event) {
+                    tracing::error!(%error, "the demo published what is no event");
+                }
+            })
+        }
+        Store::Redis(_, publisher) => {
+            let publisher = publisher.clone();
+            Board::new(move |event| publisher.notify(event))
+        }
+    };
+    board.announce();
+    Data::new(board)
+}
+
+fn announce(config: &Config, gateway: &str, public: std::net::SocketAddr, admin: std::net::SocketAddr) {
+    if matches!(config.store.url, StoreUrl::Memory) {
+        tracing::warn!(
+            "the store is memory:// and there are no keys: everything is open to whoever reaches {public}, and history ends with this process"
+        );
+    } else {
+        tracing::warn!("auth.insecure = true: whoever reaches {public} may follow everything");
+    }
+    tracing::info!(%gateway, %public, %admin, store = %config.store.url, demo = config.demo.enabled, "listening");
+}

@@ -1,0 +1,117 @@
+//! The HTTP servers: which paths each listener has.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpServer};
+use socket2::{Domain, Socket, Type};
+use tidings_shared::Partitions;
+use tokio::sync::watch;
+
+use crate::admin::{self, Lifecycle};
+use crate::demo::{self, Board};
+use crate::hub::{self, HubOptions};
+use crate::metrics::Metrics;
+use crate::problem;
+use crate::reader::ReaderHandle;
+use crate::store::Store;
+use crate::stream::{self, StreamLimits};
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// How many partitions there are.
+    pub partitions: Partitions,
+    /// Where events are published.
+    pub store: Store,
+    /// Follows the store.
+    pub reader: ReaderHandle,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether the process is on its way out.
+    pub life: Lifecycle,
+    /// What requests are held to.
+    pub limits: StreamLimits,
+}
+
+/// Connections that one worker holds at the most. Above it the kernel's backlog fills, and clients wait.
+const CONNECTIONS: usize = 100_000;
+/// Connections that wait to be accepted: what a gateway that ended had comes back at once.
+const BACKLOG: i32 = 4_096;
+/// What is left of requests after the streams have ended may take so long.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Binds an address. A gateway that starts again takes its port at once, though connections of the one before linger.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The public listener: streams, polls, and with `board` the demo. `drain` becomes true when the streams are to end.
+pub fn public(
+    listener: TcpListener,
+    workers: usize,
+    parts: Parts,
+    hub: HubOptions,
+    board: Option<Data<Board>>,
+    drain: watch::Receiver<bool>,
+) -> std::io::Result<Server> {
+    let app = move || {
+        let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
+        let embedded = matches!(parts.store, Store::Memory(_));
+        App::new()
+            .app_data(Data::new(hub))
+            .configure(|cfg| share(cfg, &parts))
+            .configure(stream::configure)
+            .configure(|cfg| {
+                if embedded {
+                    admin::configure_publish(cfg);
+                }
+                if let Some(board) = &board {
+                    demo::configure(cfg, board.clone());
+                }
+            })
+            .default_service(web::to(problem::not_found))
+    };
+    let server = HttpServer::new(app)
+        .workers(workers)
+        .max_connections(CONNECTIONS)
+        // Or a client that has left goes unnoticed until the second write after that.
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
+        .shutdown_timeout(SHUTDOWN.as_secs())
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+/// The admin listener.
+pub fn admin(listener: TcpListener, parts: Parts) -> std::io::Result<Server> {
+    let app = move || {
+        App::new()
+            .configure(|cfg| share(cfg, &parts))
+            .configure(admin::configure)
+            .default_service(web::to(problem::not_found))
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .tcp_nodelay(true)
+        .shutdown_timeout(SHUTDOWN.as_secs())
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+fn share(cfg: &mut web::ServiceConfig, parts: &Parts) {
+    cfg.app_data(Data::new(parts.partitions))
+        .app_data(Data::new(parts.store.clone()))
+        .app_data(Data::new(parts.reader.clone()))
+        .app_data(Data::new(parts.metrics.clone()))
+        .app_data(Data::new(parts.life.clone()))
+        .app_data(Data::new(parts.limits));
+}

@@ -1,0 +1,68 @@
+//! The body of a stream: what a connection's queue holds, written as it comes.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use tokio::time::Sleep;
+
+use crate::hub::SharedHub;
+use crate::reader::delivery::ConnectionKey;
+
+/// The body of a stream. Dropping it, as happens when the client has left, removes the connection.
+#[derive(Debug)]
+pub struct StreamBody {
+    hub: SharedHub,
+    connection: ConnectionKey,
+    first: Option<Bytes>,
+    cut: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long the last bytes have to get out before the body is cut: an error right behind a chunk takes the chunk along.
+const LAST_BYTES: Duration = Duration::from_millis(20);
+
+impl StreamBody {
+    /// The body of `connection`, which begins with `first`: both browsers report a stream as open only with its first
+    /// byte.
+    pub fn new(hub: SharedHub, connection: ConnectionKey, first: Bytes) -> Self {
+        Self { hub, connection, first: Some(first), cut: None }
+    }
+}
+
+impl MessageBody for StreamBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let body = self.get_mut();
+        if let Some(first) = body.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if body.cut.is_none() {
+            match body.hub.borrow_mut().poll(body.connection, context.waker()) {
+                Poll::Ready(Some(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                Poll::Ready(None) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let cut = body.cut.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_BYTES)));
+        match cut.as_mut().poll(context) {
+            // Cut without the last chunk: some clients take a clean end for a wish that they stay away.
+            Poll::Ready(()) => Poll::Ready(Some(Err(io::Error::other("the stream ends here; the client comes back")))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        self.hub.borrow_mut().leave(self.connection);
+    }
+}

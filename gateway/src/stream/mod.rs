@@ -1,0 +1,24 @@
+//! What clients ask for and how they get it: streams and long polls over one hub.
+
+mod body;
+mod events;
+mod options;
+mod poll;
+
+use actix_web::web::{self, ServiceConfig};
+
+use crate::problem;
+
+/// Adds `/v1/events` and `/v1/poll`.
+pub fn configure(cfg: &mut ServiceConfig) {
+    let get = |path, route| web::resource(path).route(route).default_service(problem::only("GET"));
+    cfg.service(get("/v1/events", web::get().to(events::events)));
+    cfg.service(get("/v1/poll", web::get().to(poll::poll)));
+}
+
+/// What requests are held to.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamLimits {
+    /// Addresses of a connection.
+    pub topics: usize,
+}
