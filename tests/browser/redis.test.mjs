@@ -22,7 +22,12 @@ async function publish(gateway, published, count) {
 async function judgeAll(windows, published) {
   for (const window of windows) {
     const accounted = (view) => view.state === 'live' && complete(view, published);
-    judge(await window.until('every event is accounted for', accounted), published);
+    const view = await window.until('every event is accounted for', accounted).catch(async (error) => {
+      // Which event is missing says more than what was seen.
+      judge(await window.view(), published);
+      throw error;
+    });
+    judge(view, published);
   }
 }
 
