@@ -133,7 +133,7 @@ async function copy(button) {
   }
 }
 
-$('command-curl').textContent = `curl --json '{"to":"orders/3"}' ${location.origin}/v1/publish`;
+$('command-curl').textContent = `curl -d '{"to":"orders/3"}' ${location.origin}/v1/publish`;
 for (const button of document.querySelectorAll('[data-copies]')) {
   button.addEventListener('click', () => copy(button));
 }
