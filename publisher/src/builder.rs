@@ -103,7 +103,7 @@ impl Builder {
     /// Outside of a Tokio runtime, as it starts the task that sends what [`Publisher::notify`] takes.
     pub fn lazy(self) -> Result<Publisher, Error> {
         let transport = match Scheme::of(&self.url)? {
-            Scheme::Redis => Transport::Redis(self.redis()?),
+            Scheme::Redis => Transport::Redis(Box::new(self.redis()?)),
             Scheme::Http => Transport::Http(Http::new(&self.url, self.timeout)?),
         };
         Ok(Publisher::start(Sender::new(transport, self.retries), self.notify_bytes))

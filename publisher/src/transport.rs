@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind, Receipt};
 /// Where a publisher sends its events.
 pub(crate) enum Transport {
     /// Straight into the store.
-    Redis(Redis),
+    Redis(Box<Redis>),
     /// Through a gateway's publish API.
     Http(Http),
     /// Nowhere, and that is well.

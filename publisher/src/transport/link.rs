@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind as RedisKind, RedisError, ServerErrorKind};
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind as RedisKind, RedisError, RedisResult, ServerErrorKind,
+};
+use tidings_shared::script;
 use tokio::sync::Mutex;
 
 use crate::backoff::Backoff;
@@ -62,7 +65,7 @@ impl Link {
         {
             return Err(error.clone());
         }
-        match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+        match self.open().await {
             Ok(open) => {
                 slot.open = Some(open.clone());
                 slot.generation += 1;
@@ -71,11 +74,24 @@ impl Link {
                 Ok((open, slot.generation))
             }
             Err(error) => {
-                let error = failure(error);
                 let delay = slot.backoff.next(fastrand::f64());
                 slot.rest = Some((Instant::now() + delay, error.clone()));
                 Err(error)
             }
+        }
+    }
+
+    /// Opens a connection and teaches the server the publish script. Doing that first keeps pipelines in order: else,
+    /// right after a start of the server, a script that another client brings in the middle of one would make its rest
+    /// succeed before its beginning. It also shows at once whether the server wants a password.
+    async fn open(&self) -> Result<MultiplexedConnection, Error> {
+        let mut open = self.client.get_multiplexed_async_connection_with_config(&self.config).await.map_err(failure)?;
+        let taught: RedisResult<()> =
+            ::redis::cmd("SCRIPT").arg("LOAD").arg(script::PUBLISH).exec_async(&mut open).await;
+        match taught {
+            // A user who may run scripts but not load them: publishing falls back to sending the script.
+            Err(error) if error.kind() == RedisKind::Server(ServerErrorKind::NoPerm) => Ok(open),
+            taught => taught.map(|()| open).map_err(failure),
         }
     }
 

@@ -97,7 +97,7 @@ impl Redis {
     }
 
     /// Runs the calls by the script's hash; those that the server did not know by it once more by its text, which also
-    /// teaches it. That costs one more round trip after the server started or its scripts were flushed.
+    /// teaches it. That costs one more round trip, and is needed only where scripts were flushed or may not be loaded.
     async fn run(&self, calls: &[&Call]) -> Result<Vec<Result<Value, Error>>, Error> {
         let mut answers = self.send(calls, "EVALSHA", &self.hash).await?;
         let unknown: Vec<usize> = (0..answers.len()).filter(|at| is_unknown_script(&answers[*at])).collect();

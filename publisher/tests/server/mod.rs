@@ -1,6 +1,8 @@
 //! A real `redis-server` for one test, on a private port of loopback, killed when it goes out of scope.
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
+pub mod proxy;
+
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
