@@ -80,7 +80,7 @@ impl Builder {
         self
     }
 
-    /// How long Redis remembers the keys that are made up for the retries of events without one; about 120 bytes of
+    /// How long Redis remembers the keys that are made up for the retries of events without one; about 200 bytes of
     /// Redis memory each. Default: twice the longest that all attempts of one call can take, about 20 s, so that no
     /// retry comes after its key is forgotten. Only for `redis://`.
     pub fn retry_age(mut self, age: Duration) -> Self {

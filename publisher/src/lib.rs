@@ -38,8 +38,8 @@ mod publisher;
 mod receipt;
 mod sender;
 mod stats;
-//TAIL #[cfg(feature = "cli")]
-//TAIL pub mod tail;
+#[cfg(feature = "cli")]
+pub mod tail;
 mod transport;
 
 pub use builder::Builder;

@@ -8,6 +8,12 @@ mod redis;
 pub(crate) use http::Http;
 pub(crate) use link::Link;
 pub(crate) use redis::{KeyAges, Redis};
+#[cfg(feature = "cli")]
+pub(crate) use {
+    http::{client, endpoint, failure as http_failure},
+    link::{connection_info as redis_info, failure as redis_failure},
+    problem::Problem,
+};
 
 use crate::parcel::{Form, Parcel};
 use crate::{Error, ErrorKind, Receipt};

@@ -39,12 +39,7 @@ const BUFFER: usize = 1024;
 impl Link {
     /// A link to the server of `url`, without connecting yet. An attempt to connect gives up after `timeout`.
     pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, Error> {
-        // The cause is left out: it might repeat a part of the URL.
-        let wrong =
-            |_: RedisError| Error::told(ErrorKind::InvalidUrl, "use redis://[user:password@]host[:port][/database]");
-        let info: ConnectionInfo = url.parse().map_err(wrong)?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info).map_err(wrong)?;
+        let client = Client::open(connection_info(url)?).map_err(failure)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(None)
@@ -102,6 +97,15 @@ impl Link {
             slot.open = None;
         }
     }
+}
+
+/// How to connect to the server of `url`.
+pub(crate) fn connection_info(url: &str) -> Result<ConnectionInfo, Error> {
+    // The cause is left out: it might repeat a part of the URL.
+    let wrong =
+        |_: RedisError| Error::told(ErrorKind::InvalidUrl, "use redis://[user:password@]host[:port][/database]");
+    let info: ConnectionInfo = url.parse().map_err(wrong)?;
+    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 /// What a failure of Redis means to a publisher.

@@ -1,0 +1,72 @@
+//! What the history script answers.
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{FromRedisValue, ParsingError, RedisError, Script, Value, from_redis_value};
+use tidings_shared::cursor::Place;
+use tidings_shared::script::Call;
+use tidings_shared::{Id, Invalid};
+
+use crate::transport::redis_failure;
+use crate::{Error, ErrorKind};
+
+/// What several addresses of a partition got, at one moment.
+pub(super) struct History {
+    /// The end of the partition's history; none if nothing was ever published in it.
+    pub end: Option<Place>,
+    /// For each address its events, oldest first, or `None` if they are not all there.
+    pub found: Vec<Option<Vec<(Id, String)>>>,
+}
+
+/// The answer as Redis gives it: epoch, last id, then a status and a list for each address.
+struct Answer {
+    epoch: String,
+    last: String,
+    found: Vec<(String, Vec<(String, String)>)>,
+}
+
+impl FromRedisValue for Answer {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut values = Vec::from_redis_value(value)?.into_iter();
+        let mut next = || values.next().unwrap_or(Value::Nil);
+        let (epoch, last) = (from_redis_value(next())?, from_redis_value(next())?);
+        let mut found = Vec::new();
+        while let (Some(status), Some(entries)) = (values.next(), values.next()) {
+            found.push((from_redis_value(status)?, from_redis_value(entries)?));
+        }
+        Ok(Self { epoch, last, found })
+    }
+}
+
+impl History {
+    /// Runs the script.
+    pub(super) async fn read(connection: &mut MultiplexedConnection, call: Call) -> Result<Self, Error> {
+        let script = Script::new(call.script);
+        let mut invocation = script.prepare_invoke();
+        for key in &call.keys {
+            invocation.key(key);
+        }
+        for arg in &call.args {
+            invocation.arg(arg);
+        }
+        let answer: Result<Answer, RedisError> = invocation.invoke_async(connection).await;
+        answer.map_err(redis_failure)?.try_into().map_err(|error: Invalid| Error::new(ErrorKind::Protocol, error))
+    }
+}
+
+impl TryFrom<Answer> for History {
+    type Error = Invalid;
+
+    fn try_from(answer: Answer) -> Result<Self, Invalid> {
+        let end = match answer.epoch.as_str() {
+            "" => None,
+            epoch => Some(Place { epoch: epoch.parse()?, id: answer.last.parse()? }),
+        };
+        let entries = |(status, entries): (String, Vec<(String, String)>)| match status.as_str() {
+            "ok" => {
+                entries.into_iter().map(|(id, message)| Ok((id.parse()?, message))).collect::<Result<_, _>>().map(Some)
+            }
+            _ => Ok(None),
+        };
+        Ok(Self { end, found: answer.found.into_iter().map(entries).collect::<Result<_, Invalid>>()? })
+    }
+}

@@ -1,0 +1,239 @@
+//! Following straight from Redis: live from the channels, and from the histories what a broken connection missed.
+//!
+//! Channels and scripts share one connection. Redis answers in order, so when a script has answered, every event from
+//! before it has arrived too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, Msg, ProtocolVersion, PushInfo, PushKind};
+use tidings_shared::script::{self, Span};
+use tidings_shared::{Address, Cursor, Id};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::history::History;
+use super::slice::{Arrived, Slice, Step};
+use super::{Follow, Line, Reason};
+use crate::Error;
+use crate::backoff::Backoff;
+use crate::transport::{redis_failure, redis_info};
+
+/// What is followed in Redis.
+pub(super) struct RedisTail {
+    client: Client,
+    slices: Vec<Slice>,
+    /// Up to where lines were put into `pending`.
+    cursor: Cursor,
+    wire: Option<Wire>,
+    backoff: Backoff,
+    pending: VecDeque<Line>,
+}
+
+struct Wire {
+    connection: MultiplexedConnection,
+    /// Without a bound: what Redis sent is told, however slow the terminal.
+    pushes: UnboundedReceiver<PushInfo>,
+    next_check: Instant,
+}
+
+/// How often the connection is proved to be alive.
+const CHECK: Duration = Duration::from_secs(10);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The most that is read of what was missed, in bytes of messages, in each partition.
+const MISSED_BYTES: u64 = 64 * 1024 * 1024;
+
+impl RedisTail {
+    pub(super) async fn start(url: &str, follow: Follow) -> Result<Self, Error> {
+        let info = redis_info(url)?;
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings)).map_err(redis_failure)?;
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let cursor = Cursor::new(follow.partitions);
+        let mut tail = Self { client, slices: Vec::new(), cursor, wire: None, backoff, pending: VecDeque::new() };
+        tail.begin(&follow);
+        tail.connect().await?;
+        Ok(tail)
+    }
+
+    /// Sorts the addresses by partition. Where a cursor was given and has no place for one, it is resynced.
+    fn begin(&mut self, follow: &Follow) {
+        let given = follow.cursor.as_deref();
+        let from = given.and_then(|text| Cursor::decode(text, follow.partitions).ok());
+        let mut split: BTreeMap<_, Vec<Address>> = BTreeMap::new();
+        for address in &follow.addresses {
+            let addresses = split.entry(follow.partitions.of(address)).or_default();
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        for (at, (partition, addresses)) in split.into_iter().enumerate() {
+            let place = from.as_ref().and_then(|cursor| cursor.place(partition));
+            let slice = Slice::new(partition, follow.namespace.keys(partition), addresses, place);
+            let unknown = given.is_some() && place.is_none();
+            let steps = if unknown { slice.resync_all(Reason::Cursor) } else { Vec::new() };
+            self.slices.push(slice);
+            self.show(at, steps);
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Line, Error> {
+        loop {
+            if let Some(line) = self.pending.pop_front() {
+                return Ok(line);
+            }
+            let Some(wire) = &mut self.wire else {
+                self.come_back().await?;
+                continue;
+            };
+            match timeout_at(wire.next_check, wire.pushes.recv()).await {
+                Ok(Some(push)) => self.take(push),
+                Ok(None) => self.lose("the connection to Redis is lost"),
+                Err(_) => {
+                    if let Err(error) = self.check().await {
+                        self.lose(&error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Connects, subscribes, and then reads what was missed: nothing can fall between.
+    async fn connect(&mut self) -> Result<(), Error> {
+        let (sender, pushes) = mpsc::unbounded_channel();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER))
+            .set_response_timeout(Some(ANSWER))
+            .set_push_sender(sender);
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connection.map_err(redis_failure)?;
+        let channels: Vec<String> = self.slices.iter().flat_map(Slice::channels).collect();
+        connection.subscribe(&channels).await.map_err(redis_failure)?;
+        let mut histories = Vec::with_capacity(self.slices.len());
+        for slice in &self.slices {
+            // Without a place nothing was missed, and only the end of the history is asked for.
+            let addresses = if slice.place.is_some() { slice.addresses.as_slice() } else { &[] };
+            let after = Span::After(slice.place.map_or(Id::ZERO, |place| place.id));
+            let call = script::history(&slice.keys, addresses, after, MISSED_BYTES);
+            histories.push(History::read(&mut connection, call).await?);
+        }
+        for (at, history) in histories.into_iter().enumerate() {
+            let steps = self.slices[at].catch_up(&history);
+            self.show(at, steps);
+        }
+        self.wire = Some(Wire { connection, pushes, next_check: Instant::now() + CHECK });
+        let topics: Vec<String> =
+            self.slices.iter().flat_map(|slice| &slice.addresses).map(Address::to_string).collect();
+        self.control("tidings.ready", serde_json::json!({ "topics": topics }).to_string());
+        Ok(())
+    }
+
+    async fn come_back(&mut self) -> Result<(), Error> {
+        sleep(self.backoff.next(fastrand::f64())).await;
+        match self.connect().await {
+            Ok(()) => {
+                self.backoff.reset();
+                self.pending.push_front(Line::Notice("connected again".to_owned()));
+                Ok(())
+            }
+            Err(error) if error.is_retryable() => {
+                self.pending.push_back(Line::Notice(error.to_string()));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn lose(&mut self, why: &str) {
+        self.wire = None;
+        self.pending.push_back(Line::Notice(format!("{why}; coming back")));
+    }
+
+    /// Takes a push, and all that arrived with it: an event to several addresses is told once, with all of them.
+    fn take(&mut self, first: PushInfo) {
+        let mut pushes = vec![first];
+        if let Some(wire) = &mut self.wire {
+            pushes.extend(std::iter::from_fn(|| wire.pushes.try_recv().ok()));
+        }
+        let mut held: Option<(usize, Arrived)> = None;
+        for push in pushes {
+            if push.kind == PushKind::Disconnection {
+                self.lose("the connection to Redis is lost");
+            }
+            let Some((at, arrived)) = self.read(push) else { continue };
+            match &mut held {
+                Some((other, event)) if (*other, event.place) == (at, arrived.place) => {
+                    event.addresses.extend(arrived.addresses);
+                }
+                _ => self.tell(held.replace((at, arrived))),
+            }
+        }
+        self.tell(held);
+    }
+
+    fn tell(&mut self, event: Option<(usize, Arrived)>) {
+        if let Some((at, event)) = event {
+            let steps = self.slices[at].live(event);
+            self.show(at, steps);
+        }
+    }
+
+    /// The event that a push brings, and the slice that it is for.
+    fn read(&mut self, push: PushInfo) -> Option<(usize, Arrived)> {
+        let message = Msg::from_push_info(push)?;
+        let payload = String::from_utf8_lossy(message.get_payload_bytes());
+        let channel = message.get_channel_name();
+        let (at, arrived) =
+            self.slices.iter().enumerate().find_map(|(at, slice)| Some((at, slice.read(channel, &payload)?)))?;
+        match arrived {
+            Ok(arrived) => Some((at, arrived)),
+            Err(error) => {
+                self.pending.push_back(Line::Notice(format!("a message on {channel} was not understood: {error}")));
+                None
+            }
+        }
+    }
+
+    /// Proves that the connection lives, and moves the places of quiet partitions on, so that they stay young.
+    async fn check(&mut self) -> Result<(), Error> {
+        for at in 0..self.slices.len() {
+            let Some(wire) = &mut self.wire else { return Ok(()) };
+            wire.next_check = Instant::now() + CHECK;
+            let call = script::history(&self.slices[at].keys, &[], Span::Latest, 1);
+            let end = History::read(&mut wire.connection, call).await?.end;
+            // All that was published before the answer has arrived by now: tell it first.
+            if let Ok(push) = wire.pushes.try_recv() {
+                self.take(push);
+            }
+            let steps = self.slices[at].lift(end);
+            self.show(at, steps);
+        }
+        self.control("tidings.tick", String::new());
+        Ok(())
+    }
+
+    /// Puts steps of a slice into the lines to tell, each with the cursor to resume after it.
+    fn show(&mut self, at: usize, steps: Vec<Step>) {
+        let partition = self.slices[at].partition;
+        for step in steps {
+            let line = match step {
+                Step::Resync(json) => Line::Data { json, cursor: None },
+                Step::Event(json, place) => {
+                    self.cursor.set(partition, place);
+                    Line::Data { json, cursor: Some(self.cursor.encode()) }
+                }
+                Step::Unreadable(place) => Line::Notice(format!("event {} was not understood", place.id)),
+            };
+            self.pending.push_back(line);
+        }
+        if let Some(place) = self.slices[at].place {
+            self.cursor.set(partition, place);
+        }
+    }
+
+    fn control(&mut self, name: &str, data: String) {
+        self.pending.push_back(Line::Control { name: name.to_owned(), data, cursor: Some(self.cursor.encode()) });
+    }
+}
