@@ -173,6 +173,7 @@ fn events_as_json_become_messages() {
 fn messages_delivered() {
     let plain = Message {
         coalesce: false,
+        several: false,
         event_type: None,
         spread_ms: None,
         trace: None,
@@ -181,6 +182,7 @@ fn messages_delivered() {
     };
     let full = Message {
         coalesce: true,
+        several: true,
         event_type: Some("order.updated"),
         spread_ms: Some(5000),
         trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
@@ -200,7 +202,7 @@ fn messages_delivered() {
         assert_eq!((read.message, read.id, read.epoch), (*message, id(place), epoch()));
         json!({
             "id": place, "epoch": epoch().to_string(),
-            "coalesce": message.coalesce, "type": message.event_type, "spread_ms": message.spread_ms,
+            "coalesce": message.coalesce, "several": message.several, "type": message.event_type, "spread_ms": message.spread_ms,
             "trace": message.trace, "name": message.name, "body": message.body,
             "stored": message.encode(), "delivered": text,
         })
