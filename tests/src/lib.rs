@@ -1,1 +1,38 @@
-//! x
+//! The harness: real servers, a fault proxy, strict clients, and the oracle that judges what they saw.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`redis_server`], [`gateway`] | the servers under test, each a child process on ports of its own |
+//! | [`proxy`] | a TCP link that can be cut, frozen, slowed and refused |
+//! | [`lines`], [`sse`], [`conduct`] | the event stream as the standard reads it, and what our server must never send |
+//! | [`http`], [`client`], [`poller`] | an EventSource and a long poller, as many as a test wants |
+//! | [`publish`], [`record`], [`oracle`] | what was published, what each client saw, and whether that keeps promise 1 |
+//! | [`process`], [`port`], [`metrics`], [`wait`] | small parts of these |
+//!
+//! A harness panics when its own means fail: that is a failed test, with the reason in the message.
+
+pub mod client;
+pub mod conduct;
+pub mod gateway;
+pub mod http;
+pub mod lines;
+pub mod metrics;
+pub mod oracle;
+pub mod poller;
+pub mod port;
+pub mod process;
+pub mod proxy;
+pub mod publish;
+pub mod record;
+pub mod redis_server;
+pub mod sse;
+pub mod wait;
+
+pub use client::Client;
+pub use gateway::{Gateway, Setup};
+pub use oracle::Oracle;
+pub use poller::Poller;
+pub use proxy::Proxy;
+pub use publish::Source;
+pub use redis_server::RedisServer;
+pub use wait::eventually;

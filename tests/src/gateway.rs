@@ -1,0 +1,221 @@
+//! A gateway as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::metrics::Metrics;
+use crate::port::Port;
+use crate::process::Process;
+use crate::wait::{PATIENCE, eventually};
+
+/// How gateways are to be started.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    flags: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// The embedded store.
+    pub fn memory() -> Self {
+        Self::with_store("memory://")
+    }
+
+    /// Redis at this URL, quick to see a broken link.
+    pub fn redis(url: &str) -> Self {
+        Self::with_store(url).with("auth.insecure", "true").with("beacon.interval", "500ms")
+    }
+
+    fn with_store(url: &str) -> Self {
+        Self { flags: Vec::new() }
+            .with("store.url", url)
+            .with("server.workers", "2")
+            .with("stream.retry", "1s")
+            .with("stream.heartbeat", "1s")
+            .with("log.format", "json")
+    }
+
+    /// Sets a key, over what was set before.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.flags.retain(|(kept, _)| kept != key);
+        self.flags.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts one and waits until it is ready.
+    pub async fn start(&self) -> Gateway {
+        let gateway = self.start_unready().await;
+        gateway.ready().await;
+        gateway
+    }
+
+    /// Starts one and waits until it listens.
+    pub async fn start_unready(&self) -> Gateway {
+        let (public, admin) = (Port::free(), Port::free());
+        let mut gateway =
+            Gateway { setup: self.clone(), public, admin, process: None, log: Arc::default(), http: client() };
+        gateway.start().await;
+        gateway
+    }
+
+    /// Starts several.
+    pub async fn start_many(&self, count: usize) -> Vec<Gateway> {
+        let mut gateways = Vec::with_capacity(count);
+        for _ in 0..count {
+            gateways.push(self.start().await);
+        }
+        gateways
+    }
+}
+
+/// The public addresses of several, for clients.
+pub fn publics(gateways: &[Gateway]) -> Vec<SocketAddr> {
+    gateways.iter().map(Gateway::public).collect()
+}
+
+/// A gateway, running or killed; it keeps its ports. Its log is shown if the test fails.
+#[derive(Debug)]
+pub struct Gateway {
+    setup: Setup,
+    public: Port,
+    admin: Port,
+    process: Option<Process>,
+    log: Arc<Mutex<Vec<String>>>,
+    http: reqwest::Client,
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().expect("a client")
+}
+
+/// The binary under test: `TIDINGS_GATEWAY`, or what cargo built beside the tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("TIDINGS_GATEWAY") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a path");
+    let target = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    target.join("tidings-gateway")
+}
+
+impl Gateway {
+    /// Starts it again on its ports, after it ended or was killed.
+    pub async fn start(&mut self) {
+        let mut command = Command::new(binary());
+        command.args(["--server.listen", &self.public().to_string(), "--admin.listen", &self.admin().to_string()]);
+        for (key, value) in &self.setup.flags {
+            command.arg(format!("--{key}")).arg(value);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process::start(&mut command);
+        let before = self.log().len();
+        let stderr = process.child().stderr.take().expect("a pipe");
+        let log = self.log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        self.process = Some(process);
+        eventually("the gateway says that it listens", PATIENCE, async || {
+            self.log().iter().skip(before).any(|line| self.is_listening(line))
+        })
+        .await;
+    }
+
+    fn is_listening(&self, line: &str) -> bool {
+        let json: Value = serde_json::from_str(line).unwrap_or_default();
+        let says = |key: &str, value: &str| json.get(key).and_then(Value::as_str) == Some(value);
+        says("message", "listening")
+            && says("public", &self.public().to_string())
+            && says("admin", &self.admin().to_string())
+    }
+
+    /// Where clients connect.
+    pub fn public(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.public.number()).into()
+    }
+
+    /// Where publishers and probes connect.
+    pub fn admin(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.admin.number()).into()
+    }
+
+    /// The lines of its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The running process.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the gateway runs")
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&mut self) {
+        self.process().signal(Signal::TERM);
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn exit(&mut self) -> ExitStatus {
+        self.process().exit().await
+    }
+
+    /// Whether it still runs.
+    pub fn is_up(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.ended().is_none())
+    }
+
+    /// Waits until it is ready to take connections.
+    pub async fn ready(&self) {
+        eventually("the gateway is ready", PATIENCE, async || self.admin_get("/readyz").await.0 == 200).await;
+    }
+
+    /// A GET of the admin listener: status and body; status 0 if it does not answer.
+    pub async fn admin_get(&self, path: &str) -> (u16, String) {
+        self.get(self.admin(), path).await
+    }
+
+    /// A GET of the public listener, for answers that end.
+    pub async fn public_get(&self, path: &str) -> (u16, String) {
+        self.get(self.public(), path).await
+    }
+
+    async fn get(&self, at: SocketAddr, path: &str) -> (u16, String) {
+        match self.http.get(format!("http://{at}{path}")).send().await {
+            Ok(response) => (response.status().as_u16(), response.text().await.unwrap_or_default()),
+            Err(_) => (0, String::new()),
+        }
+    }
+
+    /// A scrape.
+    pub async fn metrics(&self) -> Metrics {
+        let (status, text) = self.admin_get("/metrics").await;
+        assert_eq!(status, 200, "/metrics: {text}");
+        Metrics::parse(&text)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            eprintln!("gateway {}, its last log lines:", self.public());
+            for line in log.iter().skip(log.len().saturating_sub(30)) {
+                eprintln!("  {line:.400}");
+            }
+        }
+    }
+}
