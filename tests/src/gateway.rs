@@ -148,6 +148,11 @@ impl Gateway {
         ([127, 0, 0, 1], self.admin.number()).into()
     }
 
+    /// The URL that publishers take.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.admin())
+    }
+
     /// The lines of its log so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -76,10 +76,14 @@ impl Oracle {
     }
 
     /// Judges again and again until nothing is owed any more or the time is over.
-    pub async fn settle(&self, records: &[Arc<Record>], within: Duration) -> Verdict {
+    pub async fn settle<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a Arc<Record>> + Clone,
+        within: Duration,
+    ) -> Verdict {
         let begun = Instant::now();
         loop {
-            let verdict = self.judge(records);
+            let verdict = self.judge(records.clone());
             if verdict.lost == 0 || begun.elapsed() > within {
                 return verdict;
             }
@@ -88,12 +92,12 @@ impl Oracle {
     }
 
     /// Judges what these clients saw so far.
-    pub fn judge(&self, records: &[Arc<Record>]) -> Verdict {
+    pub fn judge<'a>(&self, records: impl IntoIterator<Item = &'a Arc<Record>>) -> Verdict {
         let events = self.lock();
         let mut verdict = Verdict::default();
         verdict.events = events.iter().filter(|event| event.ids.is_some()).count();
-        verdict.clients = records.len();
         for record in records {
+            verdict.clients += 1;
             record.look(|entries| {
                 Judge { partitions: self.partitions, events: &events, record, entries }.judge(&mut verdict)
             });

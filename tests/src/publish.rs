@@ -1,44 +1,30 @@
 //! Publishing numbered events, and telling the oracle of each what became of it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::to_raw_value;
-use tidings_shared::{Event, Id};
+use tidings_publisher::{Error, Publisher, Receipt};
+use tidings_shared::Event;
 
 use crate::Oracle;
 
-/// What a publish answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// The id of each address.
-    pub ids: BTreeMap<String, Id>,
-    /// Whether its key was known.
-    pub duplicate: bool,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    ids: BTreeMap<String, String>,
-    duplicate: bool,
-}
-
-/// Where numbered events come from.
+/// Where numbered events come from. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Source {
-    http: reqwest::Client,
-    admin: SocketAddr,
+    publisher: Publisher,
     oracle: Arc<Oracle>,
 }
 
 impl Source {
-    /// Publishes through a gateway's admin listener.
-    pub fn new(admin: SocketAddr, oracle: &Arc<Oracle>) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { http, admin, oracle: oracle.clone() }
+    /// Publishes to this URL: `redis://…`, or the `http://…` of a gateway's admin listener.
+    pub async fn connect(url: &str, oracle: &Arc<Oracle>) -> Self {
+        Self::new(Publisher::connect(url).await.expect("the store answers"), oracle)
+    }
+
+    /// Publishes through this publisher.
+    pub fn new(publisher: Publisher, oracle: &Arc<Oracle>) -> Self {
+        Self { publisher, oracle: oracle.clone() }
     }
 
     /// Publishes the next event to `to`, which a slow reader may not see collapsed. Answers its serial.
@@ -49,24 +35,25 @@ impl Source {
     /// The same with `bytes` more of data.
     pub async fn publish_sized(&self, to: &[&str], bytes: usize) -> u64 {
         let n = self.oracle.begin(to);
-        match self.send(&event(to, n, bytes).coalesce(false)).await {
+        match self.send(event(to, n, bytes).coalesce(false)).await {
             Ok(receipt) => self.oracle.acked(n, receipt.ids),
             Err(_) => self.oracle.unknown(n),
         }
         n
     }
 
+    /// Publishes `count` of them one after the other. Answers the last serial.
+    pub async fn publish_many(&self, to: &[&str], count: usize) -> u64 {
+        let mut last = 0;
+        for _ in 0..count {
+            last = self.publish(to).await;
+        }
+        last
+    }
+
     /// Publishes an event that the oracle does not hear of.
-    pub async fn send(&self, event: &Event) -> Result<Receipt, String> {
-        let body = serde_json::to_string(event).map_err(|e| e.to_string())?;
-        let url = format!("http://{}/v1/publish", self.admin);
-        let response = self.http.post(url).header("content-type", "application/json").body(body).send().await;
-        let response = response.map_err(|e| e.to_string())?;
-        let (status, text) = (response.status(), response.text().await.map_err(|e| e.to_string())?);
-        let answer: Answer = serde_json::from_str(&text).map_err(|_| format!("{status}: {text}"))?;
-        let ids = answer.ids.into_iter().map(|(address, id)| Ok((address, id.parse()?)));
-        let ids = ids.collect::<Result<_, tidings_shared::Invalid>>().map_err(|e| e.to_string())?;
-        Ok(Receipt { ids, duplicate: answer.duplicate })
+    pub async fn send(&self, event: Event) -> Result<Receipt, Error> {
+        self.publisher.publish(event).await
     }
 }
 

@@ -44,14 +44,14 @@ fn resync(address: &str) -> What {
 #[test]
 fn delivered_once_in_order_is_kept() {
     let verdict =
-        published(&["a"], &[20, 30]).judge(&[client(&[(21, message(0, 20, &["a"])), (31, message(1, 30, &["a"]))])]);
+        published(&["a"], &[20, 30]).judge([&client(&[(21, message(0, 20, &["a"])), (31, message(1, 30, &["a"]))])]);
     verdict.assert_all_delivered();
     assert_eq!((verdict.events, verdict.pairs, verdict.delivered), (2, 2, 2));
 }
 
 #[test]
 fn lost_is_seen() {
-    let verdict = published(&["a"], &[20, 30]).judge(&[client(&[(31, message(1, 30, &["a"]))])]);
+    let verdict = published(&["a"], &[20, 30]).judge([&client(&[(31, message(1, 30, &["a"]))])]);
     assert_eq!((verdict.lost, verdict.delivered), (1, 1));
     assert!(!verdict.is_kept() && verdict.to_string().contains("Lost: client: event 0 for a"), "{verdict}");
 }
@@ -59,7 +59,7 @@ fn lost_is_seen() {
 #[test]
 fn a_resync_covers_what_was_stored_before_it_and_only_its_address() {
     let oracle = published(&["a"], &[20, 30]);
-    let judge = |sights: &[(u64, What)]| oracle.judge(&[client(sights)]);
+    let judge = |sights: &[(u64, What)]| oracle.judge([&client(sights)]);
     assert_eq!(judge(&[(31, resync("a"))]).resynced, 2);
     assert_eq!(judge(&[(25, resync("a"))]).lost, 1);
     assert_eq!(judge(&[(31, resync("b"))]).lost, 2);
@@ -71,47 +71,47 @@ fn a_resync_before_the_event_was_stored_at_last_covers_nothing() {
     let oracle = Oracle::new();
     let n = oracle.begin_at(20, &["a"]);
     oracle.acked(n, ids(&["a"], 50));
-    assert_eq!(oracle.judge(&[client(&[(40, resync("a"))])]).lost, 1);
-    assert_eq!(oracle.judge(&[client(&[(50, resync("a"))])]).resynced, 1);
+    assert_eq!(oracle.judge([&client(&[(40, resync("a"))])]).lost, 1);
+    assert_eq!(oracle.judge([&client(&[(50, resync("a"))])]).resynced, 1);
 }
 
 #[test]
 fn twice_is_seen_even_over_a_reconnect_or_a_resync() {
     let oracle = published(&["a"], &[20]);
     let again = [(21, message(0, 20, &["a"])), (22, resync("a")), (23, message(0, 20, &["a"]))];
-    let verdict = oracle.judge(&[client(&again)]);
+    let verdict = oracle.judge([&client(&again)]);
     assert_eq!((verdict.twice, verdict.out_of_order), (1, 0));
 }
 
 #[test]
 fn out_of_order_is_seen() {
     let late = [(31, message(1, 30, &["a"])), (32, message(0, 20, &["a"]))];
-    let verdict = published(&["a"], &[20, 30]).judge(&[client(&late)]);
+    let verdict = published(&["a"], &[20, 30]).judge([&client(&late)]);
     assert_eq!((verdict.out_of_order, verdict.lost), (1, 0));
 }
 
 #[test]
 fn another_id_than_the_receipt_is_seen() {
-    let verdict = published(&["a"], &[20]).judge(&[client(&[(21, message(0, 19, &["a"]))])]);
+    let verdict = published(&["a"], &[20]).judge([&client(&[(21, message(0, 19, &["a"]))])]);
     assert_eq!(verdict.out_of_order, 1);
 }
 
 #[test]
 fn each_followed_address_of_an_event_is_owed() {
     let oracle = published(&["a", "b", "c"], &[20]);
-    oracle.judge(&[client(&[(21, message(0, 20, &["a", "b"]))])]).assert_all_delivered();
-    assert_eq!(oracle.judge(&[client(&[(21, message(0, 20, &["a"]))])]).lost, 1);
-    oracle.judge(&[client(&[(21, message(0, 20, &["a"])), (22, resync("b"))])]).assert_kept();
+    oracle.judge([&client(&[(21, message(0, 20, &["a", "b"]))])]).assert_all_delivered();
+    assert_eq!(oracle.judge([&client(&[(21, message(0, 20, &["a"]))])]).lost, 1);
+    oracle.judge([&client(&[(21, message(0, 20, &["a"])), (22, resync("b"))])]).assert_kept();
     let apart = [(21, message(0, 20, &["a"])), (22, message(0, 20, &["a", "b"]))];
-    assert_eq!(oracle.judge(&[client(&apart)]).twice, 1);
+    assert_eq!(oracle.judge([&client(&apart)]).twice, 1);
 }
 
 #[test]
 fn strays_are_seen() {
     let oracle = published(&["c"], &[20]);
-    assert_eq!(oracle.judge(&[client(&[(21, message(0, 20, &["c"]))])]).stray, 1);
-    assert_eq!(oracle.judge(&[client(&[(21, message(7, 20, &["a"]))])]).stray, 1);
-    assert_eq!(oracle.judge(&[client(&[(21, resync("c"))])]).stray, 1);
+    assert_eq!(oracle.judge([&client(&[(21, message(0, 20, &["c"]))])]).stray, 1);
+    assert_eq!(oracle.judge([&client(&[(21, message(7, 20, &["a"]))])]).stray, 1);
+    assert_eq!(oracle.judge([&client(&[(21, resync("c"))])]).stray, 1);
 }
 
 #[test]
@@ -119,28 +119,28 @@ fn the_unknown_is_owed_to_nobody_but_comes_at_most_once() {
     let oracle = Oracle::new();
     let n = oracle.begin_at(20, &["a"]);
     oracle.unknown(n);
-    assert_eq!(oracle.judge(&[client(&[])]).pairs, 0);
-    assert!(oracle.judge(&[client(&[(21, message(n, 20, &["a"]))])]).is_kept());
-    assert_eq!(oracle.judge(&[client(&[(21, message(n, 20, &["a"])), (22, message(n, 20, &["a"]))])]).twice, 1);
+    assert_eq!(oracle.judge([&client(&[])]).pairs, 0);
+    assert!(oracle.judge([&client(&[(21, message(n, 20, &["a"]))])]).is_kept());
+    assert_eq!(oracle.judge([&client(&[(21, message(n, 20, &["a"])), (22, message(n, 20, &["a"]))])]).twice, 1);
 }
 
 #[test]
 fn nothing_is_owed_before_the_first_ready() {
     let oracle = published(&["a"], &[5, 10]);
-    assert_eq!(oracle.judge(&[client(&[])]).pairs, 0);
-    let verdict = oracle.judge(&[Record::new("never ready", &["a".to_owned()])]);
+    assert_eq!(oracle.judge([&client(&[])]).pairs, 0);
+    let verdict = oracle.judge([&Record::new("never ready", &["a".to_owned()])]);
     assert_eq!(verdict.pairs, 0);
 }
 
 #[test]
 fn faults_and_death_are_violations() {
     let oracle = published(&["a"], &[]);
-    assert_eq!(oracle.judge(&[client(&[(11, What::Fault { what: "x".into() })])]).faults, 1);
-    assert_eq!(oracle.judge(&[client(&[(11, What::Dead { why: "status 502".into() })])]).faults, 1);
+    assert_eq!(oracle.judge([&client(&[(11, What::Fault { what: "x".into() })])]).faults, 1);
+    assert_eq!(oracle.judge([&client(&[(11, What::Dead { why: "status 502".into() })])]).faults, 1);
 }
 
 #[test]
 #[should_panic(expected = "promise 1 was not kept")]
 fn a_verdict_over_nothing_is_no_success() {
-    Oracle::new().judge(&[client(&[])]).assert_kept();
+    Oracle::new().judge([&client(&[])]).assert_kept();
 }

@@ -1,0 +1,57 @@
+//! End to end: real gateways, a real Redis, strict clients. A module is a theme; each test has servers of its own.
+
+mod bad_input;
+mod duplicate;
+mod fanout;
+mod multi;
+mod options;
+mod poll;
+mod readiness;
+mod replay;
+mod shutdown;
+mod slow;
+mod store;
+mod topics;
+
+use std::sync::Arc;
+
+use tidings_tests::{Client, Gateway, Oracle, RedisServer, Setup, Source};
+
+/// One Redis, some gateways on it, and a publisher that speaks to Redis.
+struct Stage {
+    redis: RedisServer,
+    gateways: Vec<Gateway>,
+    oracle: Arc<Oracle>,
+    source: Source,
+}
+
+impl Stage {
+    /// With a Redis that keeps its data over a restart.
+    async fn of(gateways: usize) -> Self {
+        Self::with(gateways, |setup| setup).await
+    }
+
+    /// The same, its gateways set up in some way.
+    async fn with(gateways: usize, set: impl FnOnce(Setup) -> Setup) -> Self {
+        let redis = RedisServer::durable().await;
+        let gateways = set(Setup::redis(&redis.url())).start_many(gateways).await;
+        let oracle = Oracle::new();
+        let source = Source::connect(&redis.url(), &oracle).await;
+        Self { redis, gateways, oracle, source }
+    }
+}
+
+/// The embedded store in one gateway, and a publisher that speaks to it.
+async fn memory(set: impl FnOnce(Setup) -> Setup) -> (Gateway, Arc<Oracle>, Source) {
+    let gateway = set(Setup::memory()).start().await;
+    let oracle = Oracle::new();
+    let source = Source::connect(&gateway.url(), &oracle).await;
+    (gateway, oracle, source)
+}
+
+/// Waits until all are live.
+async fn all_ready(clients: &[Client]) {
+    for client in clients {
+        client.ready().await;
+    }
+}

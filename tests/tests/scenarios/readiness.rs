@@ -1,0 +1,99 @@
+//! What probes and new clients are told while Redis is away.
+
+use tidings_tests::client::Options;
+use tidings_tests::record::What;
+use tidings_tests::wait::PATIENCE;
+use tidings_tests::{Client, Proxy, RedisServer, Setup, eventually, http};
+
+use crate::{Stage, memory};
+
+#[tokio::test]
+async fn alive_and_not_ready_while_redis_is_away() {
+    let mut stage = Stage::of(1).await;
+    let Stage { redis, gateways, source, oracle } = &mut stage;
+    let gateway = &gateways[0];
+    let client = Client::open("client", &[gateway.public()], &["a"]);
+    client.ready().await;
+    assert_eq!(gateway.metrics().await.sum("tidings_partition_up", &[("partition", "0")]), 1.0);
+    redis.kill();
+    eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+    let (_, detail) = gateway.admin_get("/readyz").await;
+    let json: serde_json::Value = serde_json::from_str(&detail).unwrap();
+    assert!(json.to_string().contains("partition"), "{detail}");
+    assert_eq!(gateway.admin_get("/livez").await.0, 200);
+    assert_eq!(gateway.metrics().await.sum("tidings_partition_up", &[("partition", "0")]), 0.0);
+    assert_eq!(client.record().count(|what| matches!(what, What::Lost { .. })), 0, "its stream goes on");
+    redis.start().await;
+    gateway.ready().await;
+    source.publish(&["a"]).await;
+    oracle.settle([client.record()], PATIENCE).await.assert_kept();
+}
+
+#[tokio::test]
+async fn a_connection_in_an_outage_is_told_to_come_again() {
+    let mut stage = Stage::of(1).await;
+    let Stage { redis, gateways, source, oracle } = &mut stage;
+    let gateway = &gateways[0];
+    redis.kill();
+    eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+    let socket = http::connect(gateway.public(), None).await.unwrap();
+    let mut response = http::get(socket, "/v1/events?topic=new", &[]).await.unwrap();
+    assert_eq!((response.status, response.header("content-type").unwrap_or_default()), (200, "text/event-stream"));
+    let (body, end) = response.body.all().await.unwrap_or((Vec::new(), http::Part::Cut));
+    assert!(body.starts_with(b"retry: "), "{:?}", String::from_utf8_lossy(&body));
+    assert_eq!(end, http::Part::Cut);
+    let client = Options::new("patient", &[gateway.public()], &["new"]).open();
+    redis.start().await;
+    client.ready().await;
+    source.publish(&["new"]).await;
+    oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
+}
+
+#[tokio::test]
+async fn publishing_in_an_outage_fails_and_says_when_to_try_again() {
+    let mut stage = Stage::of(1).await;
+    stage.redis.kill();
+    let gateway = &stage.gateways[0];
+    eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+    let request = reqwest::Client::new().post(format!("{}/v1/publish", gateway.url())).body("{\"to\":\"a\"}");
+    let response = request.header("content-type", "application/json").send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_before_redis_becomes_ready_with_it() {
+    let mut redis = RedisServer::durable().await;
+    redis.kill();
+    let gateway = Setup::redis(&redis.url()).start_unready().await;
+    let (status, _) = gateway.admin_get("/readyz").await;
+    assert_eq!(status, 503);
+    let client = Client::open("early", &[gateway.public()], &["a"]);
+    redis.start().await;
+    gateway.ready().await;
+    client.ready().await;
+    assert_eq!(client.record().faults(), [""; 0]);
+}
+
+#[tokio::test]
+async fn one_deaf_gateway_does_not_make_the_others_unready() {
+    let stage = Stage::of(1).await;
+    let link = Proxy::start(stage.redis.addr()).await;
+    let deaf = Setup::redis(&format!("redis://{}", link.addr())).start().await;
+    link.freeze(tidings_tests::proxy::Way::Down);
+    eventually("the deaf one notices", PATIENCE, async || deaf.admin_get("/readyz").await.0 == 503).await;
+    assert_eq!(stage.gateways[0].admin_get("/readyz").await.0, 200);
+    // A client that asks the deaf one first ends up at the other.
+    let client = Client::open("client", &[deaf.public(), stage.gateways[0].public()], &["a"]);
+    client.ready().await;
+    stage.source.publish(&["a"]).await;
+    stage.oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
+}
+
+#[tokio::test]
+async fn the_embedded_store_is_ready_at_once() {
+    let (gateway, _, _) = memory(|setup| setup).await;
+    assert_eq!(gateway.admin_get("/livez").await.0, 200);
+    assert_eq!(gateway.admin_get("/readyz").await.0, 200);
+}

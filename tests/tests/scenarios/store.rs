@@ -1,0 +1,147 @@
+//! What a connection costs the store, by the gateway's own counters.
+
+use std::time::Duration;
+
+use tidings_tests::client::Options;
+use tidings_tests::gateway::publics;
+use tidings_tests::{Client, Gateway, RedisServer, eventually};
+
+use crate::Stage;
+
+/// Reads that resumes and fresh connections made, and the resumes by what served them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Costs {
+    resume: f64,
+    attach: f64,
+    from_memory: f64,
+    from_store: f64,
+}
+
+async fn costs(gateway: &Gateway) -> Costs {
+    let metrics = gateway.metrics().await;
+    let reads = |kind| metrics.sum("tidings_store_reads_total", &[("kind", kind)]);
+    let resumes = |source| metrics.sum("tidings_resumes_total", &[("source", source)]);
+    Costs {
+        resume: reads("resume"),
+        attach: reads("attach"),
+        from_memory: resumes("memory"),
+        from_store: resumes("store"),
+    }
+}
+
+fn client(name: &str, gateway: &Gateway, topics: &[&str]) -> Client {
+    Options::new(name, &[gateway.public()], topics).open()
+}
+
+#[tokio::test]
+async fn a_fresh_connection_to_what_is_followed_costs_nothing() {
+    let stage = Stage::of(1).await;
+    let gateway = &stage.gateways[0];
+    let first = client("first", gateway, &["a", "b"]);
+    first.ready().await;
+    let n = stage.source.publish_many(&["a"], 5).await;
+    first.got(n).await;
+    let (before, calls) = (costs(gateway).await, stage.redis.calls("evalsha").await);
+    for name in ["second", "third", "fourth"] {
+        client(name, gateway, &["b", "a"]).ready().await;
+    }
+    assert_eq!(costs(gateway).await, before);
+    // Redis itself saw at most the beacons of that time.
+    assert!(stage.redis.calls("evalsha").await - calls < 10);
+}
+
+#[tokio::test]
+async fn a_resume_that_memory_covers_costs_nothing() {
+    let stage = Stage::of(1).await;
+    let gateway = &stage.gateways[0];
+    let witness = client("witness", gateway, &["a", "b"]);
+    witness.ready().await;
+    let cursor = witness.record().cursor().unwrap();
+    let n = stage.source.publish_many(&["a"], 20).await;
+    witness.got(n).await;
+    let before = costs(gateway).await;
+    for turn in 1..=20 {
+        let late = Options::new("late", &[gateway.public()], &["a", "b"]).after(&cursor).open();
+        late.got(n).await;
+        late.ready().await;
+        assert_eq!(late.record().serials().len(), 20);
+        assert_eq!(costs(gateway).await.from_memory, before.from_memory + f64::from(turn));
+    }
+    assert_eq!(costs(gateway).await.resume, before.resume);
+    assert_eq!(costs(gateway).await.attach, before.attach);
+}
+
+#[tokio::test]
+async fn a_resume_that_it_does_not_cover_costs_one_read() {
+    let stage = Stage::of(2).await;
+    let topics: Vec<String> = (0..50).map(|n| format!("orders/{n}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let first = client("first", &stage.gateways[0], &topics);
+    first.ready().await;
+    let cursor = first.record().cursor().unwrap();
+    let mut last = 0;
+    for topic in &topics {
+        last = stage.source.publish(&[topic]).await;
+    }
+    let other = &stage.gateways[1];
+    let before = costs(other).await;
+    let late = Options::new("late", &[other.public()], &topics).after(&cursor).open();
+    late.got(last).await;
+    late.ready().await;
+    let after = costs(other).await;
+    assert_eq!(late.record().serials().len(), 50);
+    assert_eq!(after.from_store, before.from_store + 1.0);
+    assert_eq!(after.resume + after.attach, before.resume + before.attach + 1.0, "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn over_four_partitions_it_costs_four() {
+    let redis = RedisServer::durable().await;
+    let setup = tidings_tests::Setup::redis(&redis.url()).with("store.partitions", "4");
+    let gateways = setup.start_many(2).await;
+    let topics: Vec<String> = (0..40).map(|n| format!("orders/{n}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let first = client("first", &gateways[0], &topics);
+    first.ready().await;
+    let cursor = first.record().cursor().unwrap();
+    let before = costs(&gateways[1]).await;
+    let late = Options::new("late", &[gateways[1].public()], &topics).after(&cursor).open();
+    late.ready().await;
+    assert_eq!(late.record().resyncs(), []);
+    let after = costs(&gateways[1]).await;
+    let reads = after.resume + after.attach - before.resume - before.attach;
+    assert!((1.0..=4.0).contains(&reads), "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn a_storm_of_resumes_is_not_a_storm_of_reads() {
+    let mut stage = Stage::of(1).await;
+    let clients: Vec<Client> =
+        (0..60).map(|n| Client::open(&format!("client {n}"), &publics(&stage.gateways), &["a", "b"])).collect();
+    for client in &clients {
+        client.ready().await;
+    }
+    stage.gateways[0].kill();
+    stage.source.publish_many(&["a"], 20).await;
+    stage.gateways[0].start().await;
+    for client in &clients {
+        client.ready_times(2).await;
+    }
+    stage.oracle.settle(clients.iter().map(Client::record), Duration::from_secs(10)).await.assert_all_delivered();
+    let costs = costs(&stage.gateways[0]).await;
+    assert!(costs.resume + costs.attach <= 20.0, "{costs:?} for 60 clients");
+}
+
+#[tokio::test]
+async fn what_nobody_follows_any_more_is_let_go() {
+    let stage = Stage::of(1).await;
+    let gateway = &stage.gateways[0];
+    let followed = async || gateway.metrics().await.sum("tidings_addresses_followed", &[]);
+    let client = client("client", gateway, &["a", "b"]);
+    client.ready().await;
+    eventually("two are followed", Duration::from_secs(10), async || followed().await == 2.0).await;
+    client.stop();
+    eventually("none is followed", Duration::from_secs(20), async || followed().await == 0.0).await;
+    let channels = async || stage.redis.ask::<Vec<String>>("PUBSUB", &["CHANNELS", "*:t:*"]).await.unwrap();
+    eventually("none is subscribed", Duration::from_secs(20), async || channels().await.is_empty()).await;
+}
