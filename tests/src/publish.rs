@@ -27,6 +27,11 @@ impl Source {
         Self { publisher, oracle: oracle.clone() }
     }
 
+    /// The oracle that hears of each.
+    pub fn oracle(&self) -> &Oracle {
+        &self.oracle
+    }
+
     /// Publishes the next event to `to`, which a slow reader may not see collapsed. Answers its serial.
     pub async fn publish(&self, to: &[&str]) -> u64 {
         self.publish_sized(to, 0).await

@@ -165,6 +165,11 @@ impl Record {
         self.look(|all| all.iter().rev().find_map(cursor))
     }
 
+    /// How many connections were taken.
+    pub fn connections(&self) -> usize {
+        self.count(|what| matches!(what, What::Connected { .. }))
+    }
+
     /// The addresses that were resynced.
     pub fn resynced(&self) -> HashSet<String> {
         self.resyncs().into_iter().map(|(address, _)| address).collect()
