@@ -290,3 +290,6 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
