@@ -9,25 +9,29 @@ use crate::lines::{Lines, field};
 pub struct Conduct {
     lines: Lines,
     block: Vec<(String, String)>,
-    any: bool,
+    commented: bool,
+    begun: bool,
+    live: bool,
     faults: Vec<String>,
 }
 
 impl Conduct {
     /// Takes the same bytes as the parser.
     pub fn feed(&mut self, bytes: &[u8]) {
-        let Self { lines, block, any, faults } = self;
+        let Self { lines, block, commented, begun, live, faults } = self;
         lines.feed(bytes, |line| match std::str::from_utf8(line) {
             Err(_) => faults.push(format!("not UTF-8: {:?}", String::from_utf8_lossy(line))),
             Ok("") => {
-                judge(block, *any, faults);
-                *any = true;
+                judge(block, Told { begun: *begun, commented: *commented, live: *live }, faults);
+                *live |= block.iter().any(|(name, value)| name == "event" && value == "tidings.ready");
+                *begun |= !block.is_empty();
+                *commented = false;
                 block.clear();
             }
             Ok(line) => match field(line) {
                 Some((name, value)) if line.contains(':') => block.push((name.to_owned(), value.to_owned())),
                 Some(_) => faults.push(format!("a field without colon: {line:?}")),
-                None => {}
+                None => *commented = true,
             },
         });
     }
@@ -48,14 +52,25 @@ impl Conduct {
     }
 }
 
-fn judge(block: &[(String, String)], any: bool, faults: &mut Vec<String>) {
+/// What came before in the stream, or in the block.
+#[derive(Clone, Copy)]
+struct Told {
+    begun: bool,
+    commented: bool,
+    live: bool,
+}
+
+fn judge(block: &[(String, String)], told: Told, faults: &mut Vec<String>) {
     let all = |name: &str| block.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
     let mut fault = |what: &str| faults.push(format!("{what}: {block:?}"));
     let (ids, events, data) = (all("id"), all("event"), all("data"));
     if block.is_empty() {
-        fault("an empty block");
+        if !told.commented {
+            fault("an empty block");
+        }
+        return;
     }
-    if !any && all("retry").is_empty() {
+    if !told.begun && all("retry").is_empty() {
         fault("a stream that does not begin with retry");
     }
     if block.iter().any(|(name, _)| !["id", "event", "data", "retry"].contains(&name.as_str())) {
@@ -74,11 +89,11 @@ fn judge(block: &[(String, String)], any: bool, faults: &mut Vec<String>) {
         fault("a retry below one second");
     }
     if let Some(text) = data.first() {
-        judge_data(events.first().copied(), !ids.is_empty(), text, &mut fault);
+        judge_data(events.first().copied(), !ids.is_empty(), told.live, text, &mut fault);
     }
 }
 
-fn judge_data(event: Option<&str>, has_id: bool, data: &str, fault: &mut impl FnMut(&str)) {
+fn judge_data(event: Option<&str>, has_id: bool, live: bool, data: &str, fault: &mut impl FnMut(&str)) {
     let json: Option<Value> = serde_json::from_str(data).ok();
     match event {
         Some("tidings.tick") if data.is_empty() && has_id => {}
@@ -92,7 +107,8 @@ fn judge_data(event: Option<&str>, has_id: bool, data: &str, fault: &mut impl Fn
             match (resync, has_id) {
                 (true, true) => fault("a resync with an id: a resume from it would skip what it does not cover"),
                 (true, false) if name.is_some() => fault("a resync that does not reach onmessage"),
-                (false, false) => fault("an event without cursor"),
+                // Before that, `tail` sends events that are older than the cursor.
+                (false, false) if live => fault("a live event without cursor"),
                 _ => {}
             }
         }
@@ -112,6 +128,8 @@ mod tests {
     #[test]
     fn the_contract_is_well_behaved() {
         let stream = "retry: 4210\n\n\
+            :\n\n\
+            data: {\"topic\":\"a\",\"version\":\"an older one, by tail\"}\n\n\
             id: 1.k3f9.17-0\ndata: {\"topic\":\"a\"}\n\n\
             event: tidings.ready\nid: 1.k3f9.17-0\ndata: {\"connection\":\"c\",\"topics\":[\"a\"]}\n\n\
             data: {\"topic\":\"a\",\"resync\":true,\"reason\":\"slow\"}\n\n\
@@ -139,7 +157,7 @@ mod tests {
             (b"retry: 1000\n\nid: 1\ndata: hello\n\n", "no JSON object"),
             (b"retry: 1000\n\nid: 1\ndata: {\"topic\":\"a\",\"resync\":true}\n\n", "resync with an id"),
             (b"retry: 1000\n\nevent: x\ndata: {\"topic\":\"a\",\"resync\":true}\n\n", "onmessage"),
-            (b"retry: 1000\n\ndata: {\"topic\":\"a\"}\n\n", "event without cursor"),
+            (b"retry: 1000\n\nevent: tidings.ready\nid: 1\ndata: {}\n\ndata: {\"topic\":\"a\"}\n\n", "without cursor"),
             (b"retry: 1000\n\nevent: tidings.tick\ndata:\n\n", "a tick"),
             (b"retry: 1000\n\nevent: tidings.ready\ndata: {}\n\n", "ready without cursor"),
             (b"retry: 1000\n\nevent: tidings.goodbye\nid: 1\ndata: {}\n\n", "no place"),

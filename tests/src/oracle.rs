@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tidings_shared::{Address, Cursor, Id, Partition, Partitions};
 
 use crate::record::{Entry, Record, What, first_ready};
-use crate::wait::now_ms;
+use crate::wait::now_us;
 pub use verdict::{Verdict, Violation};
 
 mod verdict;
@@ -22,11 +22,11 @@ struct Published {
 }
 
 impl Published {
-    /// From when on a refetch of the address shows the change, and so a resync covers it: the clock of Redis when it was
+    /// From when on, in microseconds since 1970, a refetch of the address shows the change, and so a resync covers it: the clock of Redis when it was
     /// stored. A resync that came while the publish was still being tried again covers nothing.
     fn stored(&self, address: &str) -> Option<u64> {
         let id = self.ids.as_ref()?.get(address)?;
-        Some(self.started.max(id.ms))
+        Some(self.started.max(id.ms.saturating_mul(1000)))
     }
 }
 
@@ -50,7 +50,7 @@ impl Oracle {
 
     /// A publish begins now. Answers the event's serial.
     pub fn begin(&self, to: &[&str]) -> u64 {
-        self.begin_at(now_ms(), to)
+        self.begin_at(now_us(), to)
     }
 
     fn begin_at(&self, started: u64, to: &[&str]) -> u64 {
@@ -132,7 +132,8 @@ impl Judge<'_> {
         verdict.add(kind, || {
             let from = at.map_or(self.entries.len().saturating_sub(8), |at| at.saturating_sub(4));
             let begin = self.entries.first().map_or(0, |entry| entry.at);
-            let tell = |e: &Entry| format!("{:>7} ms #{} {:?}", e.at.saturating_sub(begin), e.connection, e.what);
+            let tell =
+                |e: &Entry| format!("{:>7} ms #{} {:?}", e.at.saturating_sub(begin) / 1000, e.connection, e.what);
             let timeline = self.entries.iter().skip(from).take(8).map(tell).collect();
             (format!("{}: {}", self.record.name(), what()), timeline)
         });

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::wait::{eventually, now_ms};
+use crate::wait::{eventually, now_us};
 
 /// One sight.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// When it was received, in milliseconds since 1970.
+    /// When it was received, in microseconds since 1970.
     pub at: u64,
     /// The number of the connection, from 1.
     pub connection: u32,
@@ -86,7 +86,7 @@ impl Record {
 
     /// Adds a sight, received now.
     pub fn add(&self, connection: u32, what: What) {
-        self.lock().push(Entry { at: now_ms(), connection, what });
+        self.lock().push(Entry { at: now_us(), connection, what });
     }
 
     /// Adds a sight of some other moment: for tests of the oracle.
@@ -209,7 +209,13 @@ impl fmt::Display for Record {
         writeln!(f, "{} follows {:?}, saw {} things, of them the last:", self.name, self.follows, entries.len())?;
         let begin = entries.first().map_or(0, |entry| entry.at);
         for entry in entries.iter().skip(entries.len().saturating_sub(40)) {
-            writeln!(f, "  {:>7} ms #{} {:.300}", entry.at - begin, entry.connection, format!("{:?}", entry.what))?;
+            writeln!(
+                f,
+                "  {:>7} ms #{} {:.300}",
+                (entry.at - begin) / 1000,
+                entry.connection,
+                format!("{:?}", entry.what)
+            )?;
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ pub async fn eventually(what: &str, within: Duration, mut condition: impl AsyncF
     }
 }
 
-/// Milliseconds since 1970: the clock that Redis takes ids from, as all run on this machine.
-pub fn now_ms() -> u64 {
+/// Microseconds since 1970, by the clock that Redis takes ids from, as all run on this machine.
+pub fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
-    u64::try_from(since.as_millis()).expect("a clock before the year 500 million")
+    u64::try_from(since.as_micros()).expect("a clock before the year 500,000")
 }

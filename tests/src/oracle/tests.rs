@@ -3,11 +3,14 @@
 use super::*;
 use crate::record::Message;
 
+/// Times in these tests are in milliseconds, as ids are; the oracle counts microseconds.
+const MS: u64 = 1000;
+
 /// An event at each time, to one address, stored under an id of that time.
 fn published(to: &[&str], times: &[u64]) -> Arc<Oracle> {
     let oracle = Oracle::new();
     for time in times {
-        let n = oracle.begin_at(*time, to);
+        let n = oracle.begin_at(*time * MS, to);
         oracle.acked(n, ids(to, *time));
     }
     oracle
@@ -20,9 +23,9 @@ fn ids(to: &[&str], ms: u64) -> BTreeMap<String, Id> {
 /// A client that follows `a` and `b`, ready at 10.
 fn client(sights: &[(u64, What)]) -> Arc<Record> {
     let record = Record::new("client", &["a".to_owned(), "b".to_owned()]);
-    record.add_at(10, What::Ready { cursor: "1.k3f9.10-0".into(), connection: "c".into() });
+    record.add_at(10 * MS, What::Ready { cursor: "1.k3f9.10-0".into(), connection: "c".into() });
     for (at, what) in sights {
-        record.add_at(*at, what.clone());
+        record.add_at(*at * MS, what.clone());
     }
     record
 }
@@ -69,7 +72,7 @@ fn a_resync_covers_what_was_stored_before_it_and_only_its_address() {
 #[test]
 fn a_resync_before_the_event_was_stored_at_last_covers_nothing() {
     let oracle = Oracle::new();
-    let n = oracle.begin_at(20, &["a"]);
+    let n = oracle.begin_at(20 * MS, &["a"]);
     oracle.acked(n, ids(&["a"], 50));
     assert_eq!(oracle.judge([&client(&[(40, resync("a"))])]).lost, 1);
     assert_eq!(oracle.judge([&client(&[(50, resync("a"))])]).resynced, 1);
@@ -117,7 +120,7 @@ fn strays_are_seen() {
 #[test]
 fn the_unknown_is_owed_to_nobody_but_comes_at_most_once() {
     let oracle = Oracle::new();
-    let n = oracle.begin_at(20, &["a"]);
+    let n = oracle.begin_at(20 * MS, &["a"]);
     oracle.unknown(n);
     assert_eq!(oracle.judge([&client(&[])]).pairs, 0);
     assert!(oracle.judge([&client(&[(21, message(n, 20, &["a"]))])]).is_kept());

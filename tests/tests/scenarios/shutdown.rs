@@ -59,5 +59,6 @@ async fn long_polls_end_too() {
     gateway.terminate();
     assert_eq!(gateway.exit().await.code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-    assert_eq!(poll.await.unwrap().unwrap().status(), 200);
+    let answer = poll.await.unwrap().unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
 }

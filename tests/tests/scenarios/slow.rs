@@ -4,7 +4,7 @@ use tidings_shared::Event;
 use tidings_tests::client::Options;
 use tidings_tests::record::{Record, What};
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Gateway, Oracle, Source};
+use tidings_tests::{Client, Gateway, Oracle, Source, eventually};
 
 use crate::{Stage, memory};
 
@@ -32,7 +32,8 @@ async fn one_does_not_read(mut gateway: Gateway, oracle: &Oracle, source: &Sourc
     let resyncs = slow.record().resyncs();
     assert!(!resyncs.is_empty() && resyncs.iter().all(|(_, reason)| reason == "slow"), "{}", slow.record());
     assert_eq!(slow.record().count(|what| matches!(what, What::Lost { .. })), 0, "it kept its connection");
-    assert!(gateway.metrics().await.sum("tidings_resyncs_total", &[("reason", "slow")]) >= 1.0);
+    let counted = async || gateway.metrics().await.sum("tidings_resyncs_total", &[("reason", "slow")]) >= 1.0;
+    eventually("the overflow is counted", PATIENCE, counted).await;
     let last = source.publish(&["b"]).await;
     slow.got(last).await;
     oracle.settle([slow.record()], PATIENCE).await.assert_kept();
@@ -40,7 +41,7 @@ async fn one_does_not_read(mut gateway: Gateway, oracle: &Oracle, source: &Sourc
 
 #[tokio::test]
 async fn on_redis() {
-    let set = |setup: tidings_tests::Setup| setup.with("stream.queue", "64KiB").with("replay.recent", "1MiB");
+    let set = |setup: tidings_tests::Setup| setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB");
     let mut stage = Stage::with(1, set).await;
     let gateway = stage.gateways.remove(0);
     one_does_not_read(gateway, &stage.oracle, &stage.source).await;
@@ -49,7 +50,7 @@ async fn on_redis() {
 #[tokio::test]
 async fn in_memory() {
     let set = |setup: tidings_tests::Setup| {
-        setup.with("stream.queue", "64KiB").with("replay.recent", "1MiB").with("retention.events", "100")
+        setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("retention.events", "100")
     };
     let (gateway, oracle, source) = memory(set).await;
     one_does_not_read(gateway, &oracle, &source).await;
