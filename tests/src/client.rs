@@ -24,6 +24,7 @@ pub struct Options {
     last_id: String,
     receive_buffer: Option<u32>,
     retry_at_most: Option<Duration>,
+    forgetful: bool,
 }
 
 /// What the test tells a running client.
@@ -53,6 +54,7 @@ impl Options {
             last_id: String::new(),
             receive_buffer: None,
             retry_at_most: None,
+            forgetful: false,
         }
     }
 
@@ -81,6 +83,13 @@ impl Options {
     #[must_use]
     pub fn retry_at_most(mut self, most: Duration) -> Self {
         self.retry_at_most = Some(most);
+        self
+    }
+
+    /// Comes back without its cursor, as no EventSource does: so a test can show that it would notice a loss.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.forgetful = true;
         self
     }
 
@@ -281,7 +290,9 @@ impl Source {
                 }
             }
         }
-        parser.last_id().clone_into(&mut self.options.last_id);
+        if !self.options.forgetful {
+            parser.last_id().clone_into(&mut self.options.last_id);
+        }
     }
 
     fn note_faults(&self, conduct: &mut Conduct) {

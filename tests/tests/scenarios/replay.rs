@@ -39,6 +39,23 @@ async fn after_a_client_was_away() {
     stage.oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
 }
 
+/// The twin of the one above: without a cursor the same events are lost, and the oracle says so.
+#[tokio::test]
+async fn without_its_cursor_a_client_that_was_away_has_lost_them() {
+    let stage = Stage::of(1).await;
+    let link = Proxy::start(stage.gateways[0].public()).await;
+    let client = Options::new("forgetful", &[link.addr()], &["a"]).forgetful().open();
+    client.ready().await;
+    away(&client, &link, async || {
+        stage.source.publish_many(&["a"], 30).await;
+    })
+    .await;
+    let last = stage.source.publish(&["a"]).await;
+    client.got(last).await;
+    let verdict = stage.oracle.judge([client.record()]);
+    assert_eq!((verdict.lost, verdict.delivered), (30, 1), "{verdict}");
+}
+
 #[tokio::test]
 async fn after_a_client_was_away_in_memory() {
     let (gateway, oracle, source) = memory(|setup| setup).await;
