@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tidings_publisher::Publisher;
+use tidings_shared::Partitions;
 use tidings_tests::client::Options;
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Gateway, Oracle, Poller, Proxy, RedisServer, Setup, Source, eventually};
 
-/// The order of faults of every ordinary run. `TIDINGS_SOAK_SEED` sets another, to hunt.
+/// The order of faults of every ordinary run. To hunt, `TIDINGS_SOAK_SEED` sets another, and `TIDINGS_SOAK_PARTITIONS`
+/// more partitions than one.
 const SEED: u64 = 20_261_121;
 const EVENTS: usize = 10_000;
 const CLIENTS: usize = 200;
@@ -91,9 +94,11 @@ struct Fire {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_left_stale() {
     let begun = Instant::now();
-    let seed = std::env::var("TIDINGS_SOAK_SEED").map_or(SEED, |text| text.parse().expect("a number"));
-    let oracle = Oracle::new();
-    let mut fire = Fire::start(&oracle, seed).await;
+    let given = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let seed = given("TIDINGS_SOAK_SEED").unwrap_or(SEED);
+    let partitions = given("TIDINGS_SOAK_PARTITIONS").map_or(Partitions::ONE, |n| Partitions::new(n as u16).unwrap());
+    let oracle = Oracle::of(partitions);
+    let mut fire = Fire::start(&oracle, seed, partitions).await;
     let pollers = fire.pollers();
     for poller in &pollers {
         poller.ready().await;
@@ -119,8 +124,9 @@ async fn nobody_is_left_stale() {
     let verdict = oracle.settle(records(), PATIENCE).await;
     let connections: usize = fire.clients.iter().map(|client| client.record().connections()).sum();
     let faults = FAULTS.len();
+    let count = partitions.count();
     println!(
-        "{:.1} s, seed {seed}, faults {faults}, connections {connections}\n{verdict}",
+        "{:.1} s, seed {seed}, partitions {count}, faults {faults}, connections {connections}\n{verdict}",
         begun.elapsed().as_secs_f64()
     );
     verdict.assert_kept();
@@ -153,16 +159,18 @@ async fn publish(source: Source, seed: u64, stop: Arc<AtomicBool>) {
 }
 
 impl Fire {
-    async fn start(oracle: &Arc<Oracle>, seed: u64) -> Self {
+    async fn start(oracle: &Arc<Oracle>, seed: u64, partitions: Partitions) -> Self {
         let redis = RedisServer::durable().await;
         let (mut links, mut gateways) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let link = Proxy::start(redis.addr()).await;
             let setup = Setup::redis(&format!("redis://{}", link.addr()));
-            gateways.push(setup.with("stream.queue", "16KiB").with("log.level", "info").start().await);
+            let setup = setup.with("store.partitions", &partitions.count().to_string());
+            gateways.push(setup.with("stream.queue", "16KiB").start().await);
             links.push(link);
         }
-        let source = Source::connect(&redis.url(), oracle).await;
+        let publisher = Publisher::builder(redis.url()).partitions(partitions).connect().await.expect("Redis answers");
+        let source = Source::new(publisher, oracle);
         let mut fire =
             Self { redis, links, gateways, clients: Vec::new(), source, draw: fastrand::Rng::with_seed(seed) };
         fire.clients = (0..CLIENTS).map(|n| fire.client(n)).collect();

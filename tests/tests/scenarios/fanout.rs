@@ -61,6 +61,23 @@ async fn published_through_any_gateway() {
 }
 
 #[tokio::test]
+async fn what_is_published_right_after_ready_arrives() {
+    let stage = Stage::of(2).await;
+    let mut clients = Vec::new();
+    for n in 0..100 {
+        // An address that no gateway knew: it must be subscribed before ready is said.
+        let topic = format!("fresh/{n}");
+        let client = Client::open(&topic, &publics(&stage.gateways), &[&topic]);
+        client.ready().await;
+        stage.source.publish(&[&topic]).await;
+        clients.push(client);
+    }
+    let verdict = stage.oracle.settle(clients.iter().map(Client::record), PATIENCE).await;
+    verdict.assert_all_delivered();
+    assert_eq!(verdict.pairs, 100);
+}
+
+#[tokio::test]
 async fn a_client_hears_only_what_it_follows() {
     let (gateway, oracle, source) = memory(|setup| setup).await;
     let client = Client::open("client", &[gateway.public()], &["orders/1"]);

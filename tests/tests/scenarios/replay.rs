@@ -173,6 +173,25 @@ async fn after_the_connection_to_redis_fell_silent() {
 }
 
 #[tokio::test]
+async fn after_redis_stood_still() {
+    let stage = Stage::of(1).await;
+    let client = Client::open("client", &publics(&stage.gateways), &["a"]);
+    client.ready().await;
+    stage.redis.freeze();
+    // Redis does this one when it goes on, and its retries must not double it.
+    let source = stage.source.clone();
+    let publishing = tokio::spawn(async move { source.publish(&["a"]).await });
+    let gateway = &stage.gateways[0];
+    eventually("the gateway notices", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+    stage.redis.thaw();
+    publishing.await.unwrap();
+    gateway.ready().await;
+    stage.source.publish_many(&["a"], 5).await;
+    stage.oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
+    assert_eq!(client.record().serials(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
 async fn after_redis_closed_only_the_subscription() {
     let stage = Stage::of(1).await;
     let client = Client::open("client", &publics(&stage.gateways), &["a"]);
