@@ -100,8 +100,9 @@ pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("TIDINGS_GATEWAY") {
         return path.into();
     }
-    let test = std::env::current_exe().expect("a path");
-    let target = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let program = std::env::current_exe().expect("a path");
+    // Tests lie in target/<profile>/deps, programs beside the gateway.
+    let target = program.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("target/<profile>");
     target.join("tidings-gateway")
 }
 
