@@ -40,11 +40,6 @@ impl Lines {
     pub fn had_bom(&self) -> bool {
         self.bom
     }
-
-    /// The bytes after the last line end.
-    pub fn rest(&self) -> &[u8] {
-        &self.line
-    }
 }
 
 /// A field and its value; `None` for a comment.

@@ -103,11 +103,6 @@ impl Record {
         self.add(connection, what);
     }
 
-    /// The sights so far, to look through.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.lock().clone()
-    }
-
     /// Looks through the sights without copying them.
     pub fn look<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
         look(&self.lock())

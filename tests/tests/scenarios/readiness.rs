@@ -64,7 +64,7 @@ async fn publishing_in_an_outage_fails_and_says_when_to_try_again() {
 
 #[tokio::test]
 async fn a_gateway_that_starts_before_redis_becomes_ready_with_it() {
-    let mut redis = RedisServer::durable().await;
+    let mut redis = RedisServer::volatile().await;
     redis.kill();
     let gateway = Setup::redis(&redis.url()).start_unready().await;
     let (status, _) = gateway.admin_get("/readyz").await;
