@@ -138,7 +138,7 @@ async fn publishes_an_event_and_prints_its_receipt() {
         (Some(&*entries[0].0), Some(false))
     );
     let message = &entries[0].1[0].1;
-    assert!(message.starts_with("- order.updated - - order {") && message.ends_with(r#""data":{"n":1}}"#), "{message}");
+    assert!(message.starts_with("m order.updated - - order {") && message.ends_with(r#""data":{"n":1}}"#), "{message}");
     let again = output(tidings(&server.url(), &["publish", "orders/42", "@alice", "--key", "k"])).await;
     assert_eq!(stdout(&again)[0]["duplicate"], true);
 }

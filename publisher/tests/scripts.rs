@@ -280,8 +280,7 @@ async fn a_beacon_lifts_a_quiet_journal_and_comes_by_its_channel() {
     let (told, last) = store.beacon(8, "run", published.id, None).await;
     assert!(last.parse::<Id>().unwrap() > published.id);
     let message = futures_util::StreamExt::next(&mut messages).await.unwrap();
-    let (id, epoch) =
-        tidings_shared::message::decode_beacon(message.get_payload::<String>().unwrap().as_str()).unwrap();
+    let (id, epoch) = tidings_shared::message::decode_mark(message.get_payload::<String>().unwrap().as_str()).unwrap();
     assert_eq!((id.to_string(), epoch.to_string()), (last, told));
     assert_eq!(store.command::<u64>("XLEN {tidings:0}:j").await, 1, "lifting adds no entry");
 }
