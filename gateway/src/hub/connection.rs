@@ -12,6 +12,7 @@ use tidings_shared::{Address, Id, Partition, Partitions};
 use super::places::Places;
 use super::queue::Queue;
 use super::stats::Stats;
+use super::table::Stand;
 use crate::control::{self, Reason};
 use crate::frame::Frame;
 use crate::reader::delivery::{Dispatch, Start};
@@ -53,7 +54,7 @@ pub struct Connection {
     /// What it follows.
     pub follow: Follow,
     /// Where it stands in the hub's table, for each address.
-    pub(super) stands: SmallVec<[(u32, u32); 1]>,
+    pub(super) stands: SmallVec<[Stand; 1]>,
     phase: Phase,
     places: Places,
     queue: Queue,

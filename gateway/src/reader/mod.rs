@@ -2,14 +2,16 @@
 //!
 //! It is one task that owns all it knows, so its order of things is the order of the program: what a worker is handed
 //! before an answer to a join happened before that join. It waits for nothing but its own inputs; requests to the store
-//! run beside it and come back as [`Answer`]s.
+//! run beside it and come back as answers.
 
 pub mod delivery;
 mod followed;
 mod handle;
 mod join;
+mod joins;
 mod outbox;
 mod partition;
+mod pushes;
 mod recovery;
 mod replay;
 mod requests;
@@ -19,9 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_shared::cursor::Place;
 use tidings_shared::keys::Namespace;
-use tidings_shared::message::{self, Delivered};
 use tidings_shared::{Address, Partition, Partitions};
 use tokio::sync::mpsc;
 
@@ -30,15 +30,13 @@ pub use self::join::{From, Join};
 pub use self::outbox::WorkerId;
 pub use self::status::{PartitionStatus, Status};
 
-use self::delivery::{Dispatch, Joined, Resync};
+use self::delivery::Joined;
 use self::followed::FollowTable;
-use self::join::{Part, Plan};
 use self::outbox::Outboxes;
-use self::partition::{PartitionState, Step};
-use self::requests::{Answer, Requests};
-use crate::control::Reason;
-use crate::metrics::{Metrics, Resume};
-use crate::store::{Push, Session, Store, StoreError};
+use self::partition::PartitionState;
+use self::requests::Requests;
+use crate::metrics::Metrics;
+use crate::store::{Session, Store, StoreError};
 
 /// What the reader is told at its start.
 #[derive(Debug, Clone)]
@@ -222,188 +220,6 @@ impl Reader {
             }
             self.flush();
         }
-    }
-
-    fn take_pushes(&mut self, pushes: impl Iterator<Item = Push>) {
-        let now = Instant::now();
-        for push in pushes {
-            let Some(route) = self.routes.get(&push.channel) else { continue };
-            let (partition, step) = match route {
-                Route::Address(partition, address) => {
-                    let Ok(delivered) = Delivered::decode(&push.text) else {
-                        tracing::warn!(channel = %push.channel, "a message that no publisher of this version sends was passed over");
-                        continue;
-                    };
-                    self.metrics.add_events_received(1);
-                    (*partition, self.states[partition.index()].message(address, &delivered))
-                }
-                Route::EndMarks(partition) | Route::Beacons(partition) => {
-                    let Ok((id, epoch)) = message::decode_mark(&push.text) else { continue };
-                    let (state, place) = (&mut self.states[partition.index()], Place { epoch, id });
-                    match route {
-                        Route::Beacons(_) => {
-                            self.status.beacon(*partition, now, place);
-                            (*partition, state.beacon(place, now))
-                        }
-                        _ => (*partition, state.end_mark(place)),
-                    }
-                }
-            };
-            match step {
-                Step::Nothing => self.outboxes.moved(),
-                Step::Event(event) => self.hand_out(&event),
-                Step::OtherEpoch(place) => self.resync_partition(partition, place, Reason::Epoch),
-            }
-        }
-    }
-
-    /// Gives an event to the workers, and remembers it for connections that come back.
-    fn hand_out(&mut self, event: &Dispatch) {
-        for (address, frame) in &event.frames {
-            self.table.remember(address, event.id, frame);
-        }
-        let followed: Vec<_> = event.frames.iter().filter_map(|(address, _)| self.table.get(address)).collect();
-        if followed.len() == event.frames.len() {
-            self.outboxes.dispatch(event, |at| followed[at]);
-        }
-        self.outboxes.moved();
-    }
-
-    /// All of a partition must be refetched: from here on it is at `place`.
-    fn resync_partition(&mut self, partition: Partition, place: Place, reason: Reason) {
-        tracing::warn!(%partition, reason = reason.as_str(), "every followed address of the partition is resynced");
-        self.states[partition.index()].restart(place);
-        self.table.forget_partition(partition, place.id);
-        self.outboxes.resync(&Resync { partition, place, addresses: None, reason });
-    }
-
-    fn take_commands(&mut self, commands: impl Iterator<Item = Command>, requests: &mut Requests) {
-        let mut joins = Vec::new();
-        let mut channels = Vec::new();
-        for command in commands {
-            match command {
-                Command::Join(join) => {
-                    self.follow(&join, &mut channels);
-                    joins.push(join);
-                }
-                other => self.take_command(other),
-            }
-        }
-        if !channels.is_empty() {
-            let addresses: Vec<_> = channels.iter().map(|(_, address)| Arc::clone(address)).collect();
-            let acknowledged = requests.subscribe(channels);
-            for address in &addresses {
-                if let Some(followed) = self.table.get_mut(address) {
-                    followed.pending = Some(acknowledged.clone());
-                }
-            }
-        }
-        for join in joins {
-            self.begin(join, requests);
-        }
-    }
-
-    /// Notes what a connection follows, and which channels that makes necessary.
-    fn follow(&mut self, join: &Join, channels: &mut Vec<(String, Arc<Address>)>) {
-        for address in join.addresses.iter() {
-            let partition = self.partitions.of(address);
-            let channel = || self.options.namespace.keys(partition).stream(address);
-            if self.table.follow(join.worker, address, || (partition, channel().into())) {
-                let channel = channel();
-                self.routes.insert(channel.clone().into(), Route::Address(partition, Arc::clone(address)));
-                channels.push((channel, Arc::clone(address)));
-            }
-        }
-    }
-
-    /// Answers a join at once if all is known, or asks the store.
-    fn begin(&mut self, join: Join, requests: &mut Requests) {
-        let place = |partition: Partition| self.states[partition.index()].place;
-        match join::plan(&join, &self.table, self.partitions, place) {
-            None => self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None }),
-            Some(parts) if parts.iter().all(|part| matches!(part.plan, Plan::Ready(..))) => self.finish(&join, parts),
-            Some(parts) => {
-                let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
-                requests.read(join, parts, pending);
-            }
-        }
-    }
-
-    /// Answers a join of which nothing had to be read.
-    fn finish(&mut self, join: &Join, parts: Vec<Part>) {
-        let from_memory = parts.iter().any(|part| matches!(part.plan, Plan::Ready(_, true)));
-        let starts = parts.into_iter().filter_map(|part| match part.plan {
-            Plan::Ready(start, _) => Some(start),
-            Plan::Read(_) => None,
-        });
-        let starts = starts.collect();
-        self.answer(join, starts, if from_memory { Resume::Memory } else { Resume::None });
-    }
-
-    fn answer(&mut self, join: &Join, starts: Vec<delivery::Start>, served: Resume) {
-        if matches!(join.from, From::Cursor(_)) {
-            self.metrics.add_resume(served);
-        }
-        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: Some(starts) });
-    }
-
-    fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), StoreError> {
-        match answer {
-            Answer::Subscribed(addresses, result) => {
-                result?;
-                for address in &addresses {
-                    if let Some(followed) = self.table.get_mut(address) {
-                        followed.pending = None;
-                    }
-                }
-            }
-            Answer::Unsubscribed(result) => result?,
-            Answer::Beacon(result) => {
-                result?;
-            }
-            Answer::Read { join, parts } => {
-                let Some(starts) = self.starts(&join, parts)? else {
-                    // The answer is from before something that was handed out since: ask again.
-                    self.begin(join, requests);
-                    return Ok(());
-                };
-                self.answer(&join, starts, Resume::Store);
-            }
-        }
-        Ok(())
-    }
-
-    /// The starts of a join whose reads came back. `None` if one is outdated.
-    fn starts(
-        &mut self,
-        join: &Join,
-        parts: Vec<requests::ReadPart>,
-    ) -> Result<Option<Vec<delivery::Start>>, StoreError> {
-        let mut starts = Vec::with_capacity(parts.len());
-        for (part, history) in parts {
-            let read = match part.plan {
-                Plan::Ready(start, _) => {
-                    starts.push(start);
-                    continue;
-                }
-                Plan::Read(read) => read,
-            };
-            let history = history.ok_or_else(|| StoreError::new("reading history", "no answer"))?;
-            let state = &self.states[part.partition.index()];
-            let now = state.place.ok_or_else(|| StoreError::new("reading history", "no place"))?;
-            let epoch =
-                history.epoch.ok_or_else(|| StoreError::new("reading history", "the store has lost its epoch"))?;
-            if now.epoch == read.at.epoch && epoch != read.at.epoch {
-                self.resync_partition(part.partition, Place { epoch, id: history.last }, Reason::Epoch);
-                return Ok(None);
-            }
-            if now.epoch != read.at.epoch || history.last < read.at.id {
-                return Ok(None);
-            }
-            let part = Part { plan: Plan::Read(read), ..part };
-            starts.push(join::start(&join.from, &part, read, &history, &mut self.table, self.partitions));
-        }
-        Ok(Some(starts))
     }
 
     fn send_beacons(&mut self, requests: &mut Requests) -> Result<(), StoreError> {

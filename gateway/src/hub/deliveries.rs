@@ -1,0 +1,153 @@
+//! How a hub takes what the reader hands it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Partition, Partitions};
+
+use super::Hub;
+use crate::control::{self, Reason};
+use crate::frame::Frame;
+use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync, Start};
+
+impl Hub {
+    /// Takes a delivery that is not a batch of events.
+    pub fn take(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Batch(batch) => {
+                for event in &batch.events {
+                    self.dispatch(event);
+                }
+                self.lift(batch.watermarks);
+            }
+            Delivery::Joined(joined) => self.joined(joined),
+            Delivery::Resync(resync) => self.resync(&resync),
+            Delivery::Lagged(places) => self.lagged(places),
+        }
+    }
+
+    /// Gives an event to all that follow one of its addresses; tells how many.
+    pub fn dispatch(&mut self, event: &Dispatch) -> usize {
+        match event.frames.as_slice() {
+            [(address, frame)] => self.dispatch_one(event, address, frame),
+            _ => self.dispatch_several(event),
+        }
+    }
+
+    fn dispatch_one(&mut self, event: &Dispatch, address: &Arc<Address>, frame: &Frame) -> usize {
+        let Self { table, connections, stats, .. } = self;
+        let mut count = 0;
+        for slot in table.followers(address) {
+            if let Some(connection) = connections.get_mut(slot as usize) {
+                connection.take(event.partition, event.id, frame, stats);
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// An event to several addresses: a connection that follows more than one of them gets it once, naming those.
+    fn dispatch_several(&mut self, event: &Dispatch) -> usize {
+        let mut wanted: HashMap<u32, SmallVec<[u8; 8]>> = HashMap::new();
+        for (at, (address, _)) in event.frames.iter().enumerate() {
+            for connection in self.table.followers(address) {
+                wanted.entry(connection).or_default().push(at as u8);
+            }
+        }
+        let mut merged: HashMap<SmallVec<[u8; 8]>, Option<Frame>> = HashMap::new();
+        let count = wanted.len();
+        for (slot, which) in wanted {
+            let frame = merged.entry(which).or_insert_with_key(|which| {
+                let frames = which.iter().map(|at| event.frames[usize::from(*at)].clone()).collect();
+                Dispatch { frames, ..*event }.frame()
+            });
+            if let (Some(frame), Some(connection)) = (frame, self.connections.get_mut(slot as usize)) {
+                connection.take(event.partition, event.id, frame, &mut self.stats);
+            }
+        }
+        count
+    }
+
+    /// All up to these places has been dispatched.
+    pub fn lift(&mut self, watermarks: Vec<Option<Place>>) {
+        if !watermarks.is_empty() {
+            self.watermarks = watermarks;
+        }
+    }
+
+    fn joined(&mut self, joined: Joined) {
+        let Joined { connection: key, starts } = joined;
+        let Some(mut starts) = starts else {
+            self.end(key);
+            return;
+        };
+        let (partitions, watermarks) = (self.partitions, std::mem::take(&mut self.watermarks));
+        let mut stats = std::mem::take(&mut self.stats);
+        if let Some(connection) = self.get(key) {
+            for start in &mut starts {
+                let now = watermarks.get(start.partition.index()).copied().flatten();
+                if let Some(now) = now.filter(|now| now.epoch != start.place.epoch) {
+                    overtaken(start, now, &connection.follow.addresses, partitions);
+                }
+            }
+            connection.begin(&starts, &mut stats);
+        }
+        (self.watermarks, self.stats) = (watermarks, stats);
+    }
+
+    fn resync(&mut self, resync: &Resync) {
+        let Resync { partition, place, addresses, reason } = resync;
+        let Self { table, connections, stats, partitions, .. } = self;
+        let mut tell = |address: &Arc<Address>, restart: Option<(Partition, Place)>| {
+            let frame = control::resync(address, *reason);
+            for slot in table.followers(address) {
+                if let Some(connection) = connections.get_mut(slot as usize) {
+                    connection.resync(&frame, *reason, stats);
+                    if let Some((partition, place)) = restart {
+                        connection.restart(partition, place);
+                    }
+                }
+            }
+        };
+        if let Some(addresses) = addresses {
+            addresses.iter().for_each(|address| tell(address, None));
+            return;
+        }
+        for address in table.addresses().filter(|address| partitions.of(address) == *partition) {
+            tell(address, Some((*partition, *place)));
+        }
+        if let Some(watermark) = self.watermarks.get_mut(partition.index()) {
+            *watermark = Some(*place);
+        }
+    }
+
+    /// Deliveries to this worker were dropped: whatever they were, a refetch of everything makes up for it.
+    fn lagged(&mut self, places: Vec<Option<Place>>) {
+        tracing::warn!(worker = self.worker, "the worker fell behind; all its connections are resynced");
+        for (_, connection) in &mut self.connections {
+            if connection.is_joining() {
+                // The answer to its join may be among what was dropped.
+                connection.end(Some(control::retry(control::retry_delay(self.options.retry))));
+                continue;
+            }
+            connection.owe(Reason::Slow);
+            for (partition, place) in self.partitions.all().zip(&places) {
+                if let Some(place) = place {
+                    connection.restart_if_known(partition, *place);
+                }
+            }
+        }
+        self.watermarks = places;
+    }
+}
+
+/// The history became another one between the answer to a join and its arrival: what the answer holds is void.
+fn overtaken(start: &mut Start, now: Place, addresses: &[Arc<Address>], partitions: Partitions) {
+    let here = addresses.iter().filter(|address| partitions.of(address) == start.partition);
+    start.resync = here.map(|address| (Arc::clone(address), Reason::Epoch)).collect();
+    start.replay = Vec::new();
+    start.place = now;
+    start.from = now;
+}

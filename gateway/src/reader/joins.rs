@@ -1,0 +1,142 @@
+//! The joins under way: subscribed, planned, read for, answered.
+
+use std::sync::Arc;
+
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Partition};
+
+use super::delivery::{Joined, Start};
+use super::handle::Command;
+use super::join::{self, From, Join, Part, Plan};
+use super::requests::{Answer, ReadPart, Requests};
+use super::{Reader, Route};
+use crate::control::Reason;
+use crate::metrics::Resume;
+use crate::store::StoreError;
+
+impl Reader {
+    pub(super) fn take_commands(&mut self, commands: impl Iterator<Item = Command>, requests: &mut Requests) {
+        let mut joins = Vec::new();
+        let mut channels = Vec::new();
+        for command in commands {
+            match command {
+                Command::Join(join) => {
+                    self.follow(&join, &mut channels);
+                    joins.push(join);
+                }
+                other => self.take_command(other),
+            }
+        }
+        if !channels.is_empty() {
+            let addresses: Vec<_> = channels.iter().map(|(_, address)| Arc::clone(address)).collect();
+            let acknowledged = requests.subscribe(channels);
+            for address in &addresses {
+                if let Some(followed) = self.table.get_mut(address) {
+                    followed.pending = Some(acknowledged.clone());
+                }
+            }
+        }
+        for join in joins {
+            self.begin(join, requests);
+        }
+    }
+
+    /// Notes what a connection follows, and which channels that makes necessary.
+    fn follow(&mut self, join: &Join, channels: &mut Vec<(String, Arc<Address>)>) {
+        for address in join.addresses.iter() {
+            let partition = self.partitions.of(address);
+            let channel = || self.options.namespace.keys(partition).stream(address);
+            if self.table.follow(join.worker, address, || (partition, channel().into())) {
+                let channel = channel();
+                self.routes.insert(channel.clone().into(), Route::Address(partition, Arc::clone(address)));
+                channels.push((channel, Arc::clone(address)));
+            }
+        }
+    }
+
+    /// Answers a join at once if all is known, or asks the store.
+    fn begin(&mut self, join: Join, requests: &mut Requests) {
+        let place = |partition: Partition| self.states[partition.index()].place;
+        match join::plan(&join, &self.table, self.partitions, place) {
+            None => self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None }),
+            Some(parts) if parts.iter().all(|part| matches!(part.plan, Plan::Ready(..))) => self.finish(&join, parts),
+            Some(parts) => {
+                let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
+                requests.read(join, parts, pending);
+            }
+        }
+    }
+
+    /// Answers a join of which nothing had to be read.
+    fn finish(&mut self, join: &Join, parts: Vec<Part>) {
+        let from_memory = parts.iter().any(|part| matches!(part.plan, Plan::Ready(_, true)));
+        let starts = parts.into_iter().filter_map(|part| match part.plan {
+            Plan::Ready(start, _) => Some(start),
+            Plan::Read(_) => None,
+        });
+        let starts = starts.collect();
+        self.answer(join, starts, if from_memory { Resume::Memory } else { Resume::None });
+    }
+
+    fn answer(&mut self, join: &Join, starts: Vec<Start>, served: Resume) {
+        if matches!(join.from, From::Cursor(_)) {
+            self.metrics.add_resume(served);
+        }
+        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: Some(starts) });
+    }
+
+    pub(super) fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), StoreError> {
+        match answer {
+            Answer::Subscribed(addresses, result) => {
+                result?;
+                for address in &addresses {
+                    if let Some(followed) = self.table.get_mut(address) {
+                        followed.pending = None;
+                    }
+                }
+            }
+            Answer::Unsubscribed(result) => result?,
+            Answer::Beacon(result) => {
+                result?;
+            }
+            Answer::Read { join, parts } => {
+                let Some(starts) = self.starts(&join, parts)? else {
+                    // The answer is from before something that was handed out since: ask again.
+                    self.begin(join, requests);
+                    return Ok(());
+                };
+                self.answer(&join, starts, Resume::Store);
+            }
+        }
+        Ok(())
+    }
+
+    /// The starts of a join whose reads came back. `None` if one is outdated.
+    fn starts(&mut self, join: &Join, parts: Vec<ReadPart>) -> Result<Option<Vec<Start>>, StoreError> {
+        let mut starts = Vec::with_capacity(parts.len());
+        for (part, history) in parts {
+            let read = match part.plan {
+                Plan::Ready(start, _) => {
+                    starts.push(start);
+                    continue;
+                }
+                Plan::Read(read) => read,
+            };
+            let history = history.ok_or_else(|| StoreError::new("reading history", "no answer"))?;
+            let state = &self.states[part.partition.index()];
+            let now = state.place.ok_or_else(|| StoreError::new("reading history", "no place"))?;
+            let epoch =
+                history.epoch.ok_or_else(|| StoreError::new("reading history", "the store has lost its epoch"))?;
+            if now.epoch == read.at.epoch && epoch != read.at.epoch {
+                self.resync_partition(part.partition, Place { epoch, id: history.last }, Reason::Epoch);
+                return Ok(None);
+            }
+            if now.epoch != read.at.epoch || history.last < read.at.id {
+                return Ok(None);
+            }
+            let part = Part { plan: Plan::Read(read), ..part };
+            starts.push(join::start(&join.from, &part, read, &history, &mut self.table, self.partitions));
+        }
+        Ok(Some(starts))
+    }
+}
