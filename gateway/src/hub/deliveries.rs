@@ -50,13 +50,13 @@ impl Hub {
 
     /// An event to several addresses: a connection that follows more than one of them gets it once, naming those.
     fn dispatch_several(&mut self, event: &Dispatch) -> usize {
-        let mut wanted: HashMap<u32, SmallVec<[u8; 8]>> = HashMap::new();
+        let mut wanted: HashMap<u32, SmallVec<[u16; 8]>> = HashMap::new();
         for (at, (address, _)) in event.frames.iter().enumerate() {
             for connection in self.table.followers(address) {
-                wanted.entry(connection).or_default().push(at as u8);
+                wanted.entry(connection).or_default().push(at as u16);
             }
         }
-        let mut merged: HashMap<SmallVec<[u8; 8]>, Option<Frame>> = HashMap::new();
+        let mut merged: HashMap<SmallVec<[u16; 8]>, Option<Frame>> = HashMap::new();
         let count = wanted.len();
         for (slot, which) in wanted {
             let frame = merged.entry(which).or_insert_with_key(|which| {
