@@ -30,19 +30,18 @@ pub struct Follow {
 #[derive(Debug)]
 enum Phase {
     /// It waits for its place. What comes in meanwhile is kept; most of it will be part of the replay.
-    Joining(Vec<Waiting>),
+    Joining(Waiting),
     /// It has its place and gets what comes.
     Live,
     /// It ends once its queue is empty.
     Ending,
 }
 
-/// A frame that came in before the connection had its place.
-#[derive(Debug)]
+/// What came in before the connection had its place: no more bytes than its queue may hold.
+#[derive(Debug, Default)]
 struct Waiting {
-    partition: Partition,
-    id: Id,
-    frame: Frame,
+    frames: Vec<(Partition, Id, Frame)>,
+    bytes: usize,
 }
 
 /// A connection.
@@ -60,6 +59,9 @@ pub struct Connection {
     queue: Queue,
     /// Why it must refetch everything, if its queue overflowed or the gateway fell behind.
     owes: Option<Reason>,
+    /// How many chunks it reads until it has read that it is up to date. Should the queue be dropped before that, it
+    /// is told anew.
+    until_ready: usize,
     partitions: Partitions,
     waker: Option<Waker>,
 }
@@ -72,10 +74,11 @@ impl Connection {
             name,
             follow,
             stands: SmallVec::new(),
-            phase: Phase::Joining(Vec::new()),
+            phase: Phase::Joining(Waiting::default()),
             places: Places::default(),
             queue: Queue::new(queue),
             owes: None,
+            until_ready: 0,
             partitions,
             waker: None,
         }
@@ -96,9 +99,12 @@ impl Connection {
         matches!(self.phase, Phase::Ending)
     }
 
-    /// How many bytes wait to be written.
+    /// How many bytes wait to be written, or for its place.
     pub fn queued_bytes(&self) -> usize {
-        self.queue.bytes()
+        match &self.phase {
+            Phase::Joining(waiting) => self.queue.bytes() + waiting.bytes,
+            _ => self.queue.bytes(),
+        }
     }
 
     /// The cursor after all that has been queued.
@@ -114,7 +120,15 @@ impl Connection {
     /// Takes an event; `frame` is the one for the addresses that it follows.
     pub fn take(&mut self, partition: Partition, id: Id, frame: &Frame, stats: &mut Stats) {
         match &mut self.phase {
-            Phase::Joining(waiting) => waiting.push(Waiting { partition, id, frame: frame.clone() }),
+            Phase::Joining(_) if self.owes.is_some() => {}
+            Phase::Joining(waiting) => {
+                waiting.bytes += frame.bytes().len();
+                waiting.frames.push((partition, id, frame.clone()));
+                if waiting.bytes > self.queue.limit() {
+                    *waiting = Waiting::default();
+                    self.owes = Some(Reason::Slow);
+                }
+            }
             Phase::Live => {
                 if self.places.advance(partition, id) {
                     self.enqueue(frame, false, stats);
@@ -127,22 +141,25 @@ impl Connection {
 
     /// Queues a frame, under the cursor of the places that it has come to.
     fn enqueue(&mut self, frame: &Frame, replay: bool, stats: &mut Stats) {
-        let types = &self.follow.types;
-        let wanted = types.is_empty() || frame.event_type.as_deref().is_some_and(|t| types.iter().any(|w| w == t));
-        if !wanted || self.owes.is_some() {
+        if !self.wants(frame) || self.owes.is_some() {
             return;
         }
-        if self.partitions != Partitions::ONE {
-            self.push(format!("id: {}\n", self.cursor()).into(), replay);
+        let id = (self.partitions != Partitions::ONE).then(|| format!("id: {}\n", self.cursor()).into());
+        if replay {
+            self.queue.push_extra(id, frame.bytes().clone());
+        } else {
+            self.push(id, frame.bytes().clone());
         }
-        self.push(frame.bytes().clone(), replay);
         stats.dispatched += 1;
     }
 
-    fn push(&mut self, bytes: Bytes, replay: bool) {
-        if replay {
-            self.queue.push_extra(bytes);
-        } else if !self.queue.push(bytes) {
+    fn wants(&self, frame: &Frame) -> bool {
+        let types = &self.follow.types;
+        types.is_empty() || frame.event_type.as_deref().is_some_and(|t| types.iter().any(|wanted| wanted == t))
+    }
+
+    fn push(&mut self, id: Option<Bytes>, bytes: Bytes) {
+        if !self.queue.push(id, bytes) {
             self.owes = Some(Reason::Slow);
         }
     }
@@ -160,16 +177,22 @@ impl Connection {
     /// Tells it to refetch one address, as `frame` says.
     pub fn resync(&mut self, frame: &Bytes, reason: Reason, stats: &mut Stats) {
         if self.is_live() && self.owes.is_none() {
-            self.push(frame.clone(), false);
+            self.push(None, frame.clone());
             stats.resynced(reason, 1);
             self.wake();
         }
     }
 
-    /// The partition has another history now, or a gap, of which [`Connection::resync`] has told.
+    /// The partition has another history now, or a gap, of which [`Connection::resync`] has told. One that waits for its
+    /// place gets it in the new history; what came in of the old one would come under ids that count no more.
     pub fn restart(&mut self, partition: Partition, place: Place) {
-        if self.is_live() {
-            self.places.set(partition, place);
+        match &mut self.phase {
+            Phase::Joining(waiting) => {
+                waiting.frames.retain(|(of, _, _)| *of != partition);
+                waiting.bytes = waiting.frames.iter().map(|(_, _, frame)| frame.bytes().len()).sum();
+            }
+            Phase::Live => self.places.set(partition, place),
+            Phase::Ending => {}
         }
     }
 
@@ -181,13 +204,15 @@ impl Connection {
     }
 
     /// It has its place: what must be refetched comes first, then what was missed, then that it is up to date, then
-    /// what came in meanwhile.
+    /// what came in meanwhile. If too much came in meanwhile, it refetches everything and then is up to date.
     pub fn begin(&mut self, starts: &[Start], stats: &mut Stats) {
-        let Phase::Joining(waiting) = std::mem::replace(&mut self.phase, Phase::Live) else { return };
+        let Phase::Joining(waiting) = &mut self.phase else { return };
+        let waiting = std::mem::take(waiting);
+        self.phase = Phase::Live;
         for start in starts {
             self.places.set(start.partition, start.from);
-            for (address, reason) in &start.resync {
-                self.queue.push_extra(control::resync(address, *reason));
+            for (address, reason) in start.resync.iter().filter(|_| self.owes.is_none()) {
+                self.queue.push_extra(None, control::resync(address, *reason));
                 stats.resynced(*reason, 1);
             }
         }
@@ -197,8 +222,8 @@ impl Connection {
             }
             self.places.set(start.partition, start.place);
         }
-        self.queue.push_extra(control::ready(&self.cursor(), &self.name, &self.follow.addresses));
-        for Waiting { partition, id, frame } in waiting {
+        self.push_ready();
+        for (partition, id, frame) in waiting.frames {
             if self.places.advance(partition, id) {
                 self.enqueue(&frame, false, stats);
             }
@@ -208,12 +233,25 @@ impl Connection {
 
     fn replay(&mut self, event: &Dispatch, tail: bool, stats: &mut Stats) {
         let Some(frame) = event.frame() else { return };
-        if tail {
+        if !tail {
+            if self.places.advance(event.partition, event.id) {
+                self.enqueue(&frame, true, stats);
+            }
+        } else if self.wants(&frame) && self.owes.is_none() {
             // The latest event is older than what comes next: its id would put the cursor back.
-            self.queue.push_extra(frame.without_id());
-        } else if self.places.advance(event.partition, event.id) {
-            self.enqueue(&frame, true, stats);
+            self.queue.push_extra(None, frame.without_id());
+            stats.dispatched += 1;
         }
+    }
+
+    fn push_ready(&mut self) {
+        if self.owes.is_some() {
+            // It comes after what is owed.
+            self.until_ready = 1;
+            return;
+        }
+        self.queue.push_extra(None, control::ready(&self.cursor(), &self.name, &self.follow.addresses));
+        self.until_ready = self.queue.len();
     }
 
     /// Queues a heartbeat, which carries the cursor, lifted to the watermarks. A connection that does not read gets
@@ -230,7 +268,7 @@ impl Connection {
             Phase::Joining(_) => control::keep_alive(),
             Phase::Ending => return,
         };
-        self.push(frame, false);
+        self.queue.push_extra(None, frame);
         self.wake();
     }
 
@@ -238,21 +276,27 @@ impl Connection {
     pub fn end(&mut self, last: Option<Bytes>) {
         if !self.is_ending() {
             self.phase = Phase::Ending;
-            last.into_iter().for_each(|last| self.queue.push_extra(last));
+            last.into_iter().for_each(|last| self.queue.push_extra(None, last));
             self.wake();
         }
     }
 
-    /// The next bytes to write.
+    /// The next bytes to write. What is owed comes first, but not to one that ends: its cursor is from before, so it is
+    /// told when it comes back.
     pub fn next(&mut self, stats: &mut Stats) -> Option<Bytes> {
-        if let Some(reason) = self.owes.filter(|_| !self.is_joining()) {
+        if let Some(reason) = self.owes.filter(|_| self.is_live()) {
             self.owes = None;
             for address in self.follow.addresses.iter() {
-                self.queue.push_extra(control::resync(address, reason));
+                self.queue.push_extra(None, control::resync(address, reason));
                 stats.resynced(reason, 1);
             }
+            if self.until_ready > 0 {
+                self.push_ready();
+            }
         }
-        self.queue.pop()
+        let chunk = self.queue.pop()?;
+        self.until_ready = self.until_ready.saturating_sub(1);
+        Some(chunk)
     }
 
     /// Asks to be woken when there is more to write.

@@ -9,6 +9,8 @@ mod places;
 mod queue;
 mod stats;
 mod table;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::cell::RefCell;

@@ -1,0 +1,172 @@
+//! The hub, told by hand what a reader would tell it.
+
+mod rig;
+
+use super::*;
+use crate::control::Reason;
+use crate::reader::delivery::{Delivery, Start};
+use rig::{Rig, Saw, event, partition_of, place, start};
+
+#[test]
+fn an_answer_that_comes_after_the_end_does_not_bring_a_connection_back() {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.join(&["a"]);
+    rig.hub.drain();
+    rig.joined(key, vec![start("a", 10, rig.partitions)]);
+    assert!(rig.read(key).ends_with(&[Saw::Event("tidings.goodbye"), Saw::End]));
+}
+
+#[test]
+fn an_id_never_parts_from_its_event_when_the_queue_overflows() {
+    // Small enough that the second event does not fit, and read in between its id and its data.
+    for read_first in [false, true] {
+        let mut rig = Rig::new(4, 300);
+        let key = rig.live(&["a", "b"]);
+        rig.dispatch(&event(11, &["a"], rig.partitions));
+        let mut bytes = if read_first { rig.chunk(key) } else { Vec::new() };
+        for ms in 12..20 {
+            rig.dispatch(&event(ms, &["a"], rig.partitions));
+        }
+        bytes.extend(rig.bytes(key));
+        let frames = rig::parse(&bytes);
+        let resync = frames.iter().position(|frame| frame.resync().is_some()).unwrap();
+        assert!(frames.iter().all(|frame| frame.resync().is_none() || frame.id.is_none()), "{frames:?}");
+        assert!(frames[..resync].iter().all(|frame| frame.id.is_some()), "{frames:?}");
+        assert_eq!(frames.iter().filter(|frame| frame.resync().is_some()).count(), 2);
+    }
+}
+
+#[test]
+fn an_id_that_does_not_fit_takes_its_event_along() {
+    let partitions = Partitions::new(4).unwrap();
+    let one = event(11, &["a"], partitions).frames[0].1.bytes().len();
+    let mut rig = Rig::new(4, one);
+    let key = rig.live(&["a"]);
+    rig.dispatch(&event(11, &["a"], partitions));
+    assert_eq!(rig.read(key), [Saw::resync("a", Reason::Slow)]);
+}
+
+#[test]
+fn tail_sends_only_the_types_asked_for() {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.join_types(&["a", "b"], &["wanted"]);
+    let replay = vec![rig::typed(5, "a", "wanted"), rig::typed(6, "b", "other")];
+    let start = Start { tail: true, replay, ..start("a", 10, rig.partitions) };
+    rig.joined(key, vec![start]);
+    assert_eq!(rig.read(key), [Saw::Data("a", 5, None), Saw::ready(10)]);
+}
+
+#[test]
+fn ready_is_not_lost_with_a_queue_that_overflows() {
+    let mut rig = Rig::new(1, 200);
+    let key = rig.join(&["a"]);
+    rig.joined(key, vec![start("a", 10, rig.partitions)]);
+    for ms in 11..30 {
+        rig.dispatch(&event(ms, &["a"], rig.partitions));
+    }
+    assert_eq!(rig.read(key), [Saw::resync("a", Reason::Slow), Saw::ready(29)]);
+    rig.dispatch(&event(30, &["a"], rig.partitions));
+    assert_eq!(rig.read(key), [Saw::data("a", 30)]);
+}
+
+#[test]
+fn what_came_in_of_a_history_that_ended_is_not_handed_out_under_the_next() {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.join(&["a"]);
+    rig.dispatch(&event(90, &["a"], rig.partitions));
+    let now = Place { epoch: rig::epoch(2), id: rig::id(50) };
+    rig.hub.take(Delivery::Resync(rig::resync_all(now, Reason::Epoch)));
+    let resync = vec![(rig::address("a"), Reason::Epoch)];
+    rig.joined(key, vec![Start { place: now, from: now, resync, ..start("a", 50, rig.partitions) }]);
+    rig.dispatch(&rig::event_of(2, 60, &["a"], rig.partitions));
+    let saw = rig.read(key);
+    assert_eq!(saw, [Saw::resync("a", Reason::Epoch), Saw::Ready(Some((2, 50))), Saw::Data("a", 60, Some((2, 60)))]);
+}
+
+#[test]
+fn what_waits_for_a_place_is_bounded_and_a_resync_is_owed() {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.join(&["a", "b"]);
+    for ms in 11..1_000 {
+        rig.dispatch(&event(ms, &["a"], rig.partitions));
+    }
+    assert!(rig.hub.size().queued_bytes <= 1_000, "{:?}", rig.hub.size());
+    rig.joined(key, vec![start("a", 10, rig.partitions)]);
+    rig.dispatch(&event(1_000, &["a"], rig.partitions));
+    let saw = rig.read(key);
+    let resyncs = [Saw::resync("a", Reason::Slow), Saw::resync("b", Reason::Slow)];
+    assert_eq!(saw, [resyncs.as_slice(), &[Saw::ready(1_000)]].concat());
+}
+
+#[test]
+fn an_event_to_more_addresses_than_fit_a_byte_names_the_right_ones() {
+    let names: Vec<String> = (0..300).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut rig = Rig::new(1, 100_000);
+    let key = rig.live(&["t290"]);
+    rig.dispatch(&event(11, &names, rig.partitions));
+    assert_eq!(rig.read(key), [Saw::data("t290", 11)]);
+}
+
+#[test]
+fn a_heartbeat_that_is_larger_than_the_queue_is_no_overflow() {
+    let mut rig = Rig::new(1, 1);
+    let key = rig.live(&["a"]);
+    rig.hub.tick(0, 1);
+    assert_eq!(rig.read(key), [Saw::Event("tidings.tick")]);
+}
+
+#[test]
+fn a_connection_that_ends_is_told_so_last() {
+    let mut rig = Rig::new(1, 200);
+    let key = rig.live(&["a"]);
+    for ms in 11..30 {
+        rig.dispatch(&event(ms, &["a"], rig.partitions));
+    }
+    rig.hub.drain();
+    assert_eq!(rig.read(key), [Saw::Event("tidings.goodbye"), Saw::End]);
+}
+
+#[test]
+fn a_slot_that_is_used_again_takes_no_answer_for_the_one_before() {
+    let mut rig = Rig::new(1, 1_000);
+    let first = rig.join(&["a"]);
+    rig.hub.leave(first);
+    let second = rig.join(&["b"]);
+    assert_eq!(first.slot, second.slot);
+    rig.joined(first, vec![start("a", 10, rig.partitions)]);
+    assert_eq!(rig.read(second), []);
+    rig.hub.leave(first);
+    rig.joined(second, vec![start("b", 10, rig.partitions)]);
+    assert_eq!(rig.read(second), [Saw::ready(10)]);
+}
+
+#[test]
+fn a_worker_that_fell_behind_owes_everything_and_ends_who_may_have_lost_its_answer() {
+    let mut rig = Rig::new(1, 1_000);
+    let (live, joining) = (rig.live(&["a", "b"]), rig.join(&["a"]));
+    rig.dispatch(&event(11, &["a"], rig.partitions));
+    rig.hub.take(Delivery::Lagged(vec![Some(place(20))]));
+    rig.hub.tick(0, 1);
+    rig.dispatch(&event(15, &["a"], rig.partitions));
+    rig.dispatch(&event(21, &["a"], rig.partitions));
+    assert_eq!(rig.read(live), [Saw::resync("a", Reason::Slow), Saw::resync("b", Reason::Slow)]);
+    assert_eq!(rig.read(joining), [Saw::End]);
+    rig.hub.tick(0, 1);
+    assert_eq!(rig.read(live), [Saw::Event("tidings.tick")]);
+    assert_eq!(partition_of("a", rig.partitions).number(), 0);
+}
+
+#[test]
+fn nothing_is_left_of_connections_that_left() {
+    let mut rig = Rig::new(4, 1_000);
+    let keys = [rig.live(&["a", "b"]), rig.join(&["b", "c"])];
+    keys.into_iter().for_each(|key| rig.hub.leave(key));
+    assert!(rig.hub.table.is_empty());
+    assert_eq!(rig.hub.size(), Size::default());
+    let mut left: Vec<String> = Vec::new();
+    while let Ok(command) = rig.commands.try_recv() {
+        left.extend(matches!(&command, Command::Leave(..)).then(|| format!("{command:?}")));
+    }
+    assert_eq!(left.len(), 3, "{left:?}");
+}

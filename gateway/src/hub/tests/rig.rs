@@ -1,0 +1,247 @@
+//! A hub whose reader is the test, and a strict reader of what its connections are sent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Cursor, Epoch, Id, Message, Partition, Partitions};
+use tokio::sync::mpsc;
+
+use crate::control::Reason;
+use crate::frame::Frame;
+use crate::hub::{Follow, Hub, HubOptions};
+use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
+use crate::reader::{Command, From, ReaderHandle, Status};
+
+pub struct Rig {
+    pub hub: Hub,
+    pub partitions: Partitions,
+    pub commands: mpsc::UnboundedReceiver<Command>,
+}
+
+impl Rig {
+    pub fn new(partitions: u16, queue: usize) -> Self {
+        let partitions = Partitions::new(partitions).unwrap();
+        let (reader, commands) = ReaderHandle::new(Status::new(partitions));
+        let second = Duration::from_secs(1);
+        let options = HubOptions { gateway: "gw".into(), queue, retry: second, heartbeat: second };
+        let mut hub = Hub::new(0, reader, partitions, options);
+        hub.lift(partitions.all().map(|_| Some(place(10))).collect());
+        Self { hub, partitions, commands }
+    }
+
+    pub fn join(&mut self, names: &[&str]) -> ConnectionKey {
+        self.join_types(names, &[])
+    }
+
+    pub fn join_types(&mut self, names: &[&str], types: &[&str]) -> ConnectionKey {
+        let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
+        let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
+        self.hub.join(Follow { addresses: addresses.into(), types: Rc::from(types) }, From::Now)
+    }
+
+    /// A connection that is up to date at 10.
+    pub fn live(&mut self, names: &[&str]) -> ConnectionKey {
+        let key = self.join(names);
+        let mut starts: Vec<Start> = Vec::new();
+        for name in names {
+            let partition = partition_of(name, self.partitions);
+            if starts.iter().all(|start| start.partition != partition) {
+                starts.push(start(name, 10, self.partitions));
+            }
+        }
+        self.joined(key, starts);
+        assert!(matches!(self.read(key).as_slice(), [Saw::Ready(_)]));
+        key
+    }
+
+    pub fn joined(&mut self, connection: ConnectionKey, starts: Vec<Start>) {
+        self.hub.take(Delivery::Joined(Joined { connection, starts: Some(starts) }));
+    }
+
+    pub fn dispatch(&mut self, event: &Dispatch) {
+        self.hub.dispatch(event);
+    }
+
+    /// The next chunk.
+    pub fn chunk(&mut self, key: ConnectionKey) -> Vec<u8> {
+        match self.hub.poll(key, Waker::noop()) {
+            Poll::Ready(Some(bytes)) => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// All that waits, as bytes.
+    pub fn bytes(&mut self, key: ConnectionKey) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Poll::Ready(Some(bytes)) = self.hub.poll(key, Waker::noop()) {
+            assert!(!bytes.is_empty(), "an empty chunk would end the body");
+            all.extend(bytes);
+        }
+        all
+    }
+
+    /// All that waits, and whether the connection ends.
+    pub fn read(&mut self, key: ConnectionKey) -> Vec<Saw> {
+        let mut saw: Vec<Saw> = parse(&self.bytes(key)).iter().map(Saw::from).collect();
+        if self.hub.poll(key, Waker::noop()) == Poll::Ready(None) {
+            saw.push(Saw::End);
+        }
+        saw
+    }
+}
+
+/// What an EventSource would be given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    pub id: Option<String>,
+    pub name: Option<String>,
+    pub data: String,
+}
+
+/// What was seen, in short. Ids are (epoch, milliseconds).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saw {
+    Data(&'static str, u64, Option<(u32, u64)>),
+    Resync(String, String),
+    Ready(Option<(u32, u64)>),
+    Event(&'static str),
+    End,
+}
+
+impl Saw {
+    pub fn data(name: &'static str, ms: u64) -> Self {
+        Self::Data(name, ms, Some((1, ms)))
+    }
+
+    pub fn resync(name: &str, reason: Reason) -> Self {
+        Self::Resync(name.to_owned(), reason.as_str().to_owned())
+    }
+
+    pub fn ready(ms: u64) -> Self {
+        Self::Ready(Some((1, ms)))
+    }
+}
+
+impl std::convert::From<&Seen> for Saw {
+    fn from(seen: &Seen) -> Self {
+        let id = seen.id.as_ref().and_then(|id| Cursor::decode(id, Partitions::ONE).ok());
+        let id = id.and_then(|cursor| cursor.place(Partitions::ONE.get(0)?)).map(|p| (p.epoch.bits(), p.id.ms));
+        if let Some(name) = &seen.name {
+            let name: &'static str = name.clone().leak();
+            return if name == "tidings.ready" { Self::Ready(id) } else { Self::Event(name) };
+        }
+        match seen.resync() {
+            Some((topic, reason)) => Self::Resync(topic, reason),
+            None => Self::Data(seen.topics()[0].clone().leak(), seen.ms(), id),
+        }
+    }
+}
+
+impl Seen {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.data).unwrap_or_default()
+    }
+
+    pub fn resync(&self) -> Option<(String, String)> {
+        let json = self.json();
+        (json["resync"] == true).then(|| {
+            let text = |field: &str| json[field].as_str().unwrap().to_owned();
+            (text("topic"), text("reason"))
+        })
+    }
+
+    /// Every address that the event names.
+    pub fn topics(&self) -> Vec<String> {
+        let json = self.json();
+        let topics = json["topics"].as_array().cloned().unwrap_or_else(|| vec![json["topic"].clone()]);
+        topics.iter().map(|topic| topic.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The id that the event had when it was made.
+    pub fn ms(&self) -> u64 {
+        self.json()["version"].as_u64().unwrap()
+    }
+}
+
+/// Reads a stream as the specification of EventSource says; a comment or a `retry:` alone is nothing.
+pub fn parse(bytes: &[u8]) -> Vec<Seen> {
+    let text = std::str::from_utf8(bytes).unwrap();
+    assert!(text.is_empty() || text.ends_with("\n\n"), "an event was cut: {text:?}");
+    let mut seen = Vec::new();
+    for block in text.split_terminator("\n\n") {
+        let (mut one, mut data) = (Seen::default(), None);
+        for line in block.lines() {
+            match line.split_once(':').map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value))) {
+                Some(("id", id)) => assert!(one.id.replace(id.to_owned()).is_none(), "two ids: {block:?}"),
+                Some(("event", name)) => one.name = Some(name.to_owned()),
+                Some(("data", text)) => assert!(data.replace(text.to_owned()).is_none(), "two events: {block:?}"),
+                Some(("retry" | "", _)) => {}
+                other => panic!("{other:?} in {block:?}"),
+            }
+        }
+        if let Some(data) = data {
+            seen.push(Seen { data, ..one });
+        } else {
+            assert_eq!(one.id, None, "an id without an event: {block:?}");
+        }
+    }
+    seen
+}
+
+pub fn epoch(bits: u32) -> Epoch {
+    Epoch::from_random(bits)
+}
+
+pub fn id(ms: u64) -> Id {
+    Id { ms, seq: 0 }
+}
+
+pub fn place(ms: u64) -> Place {
+    Place { epoch: epoch(1), id: id(ms) }
+}
+
+pub fn address(name: &str) -> Arc<Address> {
+    Arc::new(name.parse().unwrap())
+}
+
+pub fn partition_of(name: &str, partitions: Partitions) -> Partition {
+    partitions.of(&address(name))
+}
+
+/// A start at `ms` in the partition of `name`.
+pub fn start(name: &str, ms: u64, partitions: Partitions) -> Start {
+    let (partition, place) = (partition_of(name, partitions), place(ms));
+    Start { partition, place, from: place, replay: Vec::new(), tail: false, resync: Vec::new() }
+}
+
+/// An event to addresses of one partition.
+pub fn event(ms: u64, names: &[&str], partitions: Partitions) -> Dispatch {
+    event_of(1, ms, names, partitions)
+}
+
+pub fn event_of(bits: u32, ms: u64, names: &[&str], partitions: Partitions) -> Dispatch {
+    dispatch(bits, ms, names, "-", partitions)
+}
+
+pub fn typed(ms: u64, name: &str, event_type: &str) -> Dispatch {
+    dispatch(1, ms, &[name], event_type, Partitions::ONE)
+}
+
+fn dispatch(bits: u32, ms: u64, names: &[&str], event_type: &str, partitions: Partitions) -> Dispatch {
+    let text = format!("c {event_type} - - - {{\"version\":{ms}}}");
+    let message = Message::decode(&text).unwrap();
+    let place = Place { epoch: epoch(bits), id: id(ms) };
+    let frame = |name: &&str| {
+        let address = address(name);
+        let frame = Frame::encode(place, &message, &address, partitions).unwrap();
+        (address, frame)
+    };
+    Dispatch { partition: partition_of(names[0], partitions), id: id(ms), frames: names.iter().map(frame).collect() }
+}
+
+pub fn resync_all(place: Place, reason: Reason) -> Resync {
+    Resync { partition: Partitions::ONE.get(0).unwrap(), place, addresses: None, reason }
+}
