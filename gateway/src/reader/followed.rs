@@ -122,8 +122,10 @@ impl FollowTable {
     /// Notes that `worker` no longer follows `address`.
     pub fn leave(&mut self, worker: WorkerId, address: &Arc<Address>, now: Instant) {
         let Some(followed) = self.addresses.get_mut(address) else { return };
+        let before = followed.workers.len();
         followed.workers.retain(|other| *other != worker);
-        if followed.workers.is_empty() {
+        // Not if it had left before: connections that come and go while the store is away leave without having followed.
+        if followed.workers.is_empty() && before > 0 {
             followed.left = Some(now);
             self.left.push_back((now, Arc::clone(address)));
         }
@@ -218,6 +220,16 @@ impl FollowTable {
         }
     }
 
+    /// Something that `address` got could not be read: what is remembered of it is not all.
+    pub fn doubt(&mut self, address: &Address) {
+        if let Some(followed) = self.addresses.get_mut(address) {
+            self.bytes -= followed.recent_bytes();
+            self.frames -= followed.recent.len();
+            followed.recent = VecDeque::new();
+            followed.since = None;
+        }
+    }
+
     /// The history of a partition is another one: nothing of it is remembered, and what comes after `from` will be.
     pub fn forget_partition(&mut self, partition: Partition, from: Id) {
         for followed in self.addresses.values_mut().filter(|followed| followed.partition == partition) {
@@ -293,6 +305,19 @@ mod tests {
         let followed = table.get(&a).unwrap();
         assert!(followed.reaches_back_to(id(10)));
         assert_eq!(followed.after(id(10)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [11, 12, 14]);
+    }
+
+    #[test]
+    fn who_leaves_without_having_followed_leaves_no_trace() {
+        let mut table = FollowTable::new(1_000);
+        let now = Instant::now();
+        let (a, _) = follow(&mut table, 0, "a");
+        table.leave(0, &a, now);
+        for _ in 0..1_000 {
+            table.leave(0, &a, now + LINGER);
+        }
+        assert_eq!(table.left.len(), 1);
+        assert_eq!(table.expire(now + LINGER), ["a"]);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::delivery::{Batch, Delivery, Dispatch, Frames, Joined, Resync};
-use super::followed::Followed;
 
 /// Names a worker: its place among all that ever registered.
 pub type WorkerId = u16;
@@ -39,17 +38,17 @@ impl Outboxes {
         self.boxes[at] = Some(Outbox { sender, waiting: Vec::new(), lagged: false });
     }
 
-    /// Hands an event to the workers that follow one of its addresses. `follows` tells who follows an address.
-    pub fn dispatch<'a>(&mut self, event: &Dispatch, follows: impl Fn(usize) -> &'a Followed) {
-        if event.frames.len() == 1 {
-            for worker in &follows(0).workers {
+    /// Hands an event to the workers that follow one of its addresses; `followers` are those of each.
+    pub fn dispatch(&mut self, event: &Dispatch, followers: &[&[WorkerId]]) {
+        if let [workers] = followers {
+            for worker in *workers {
                 self.push_event(*worker, event.clone());
             }
             return;
         }
         for worker in 0..self.boxes.len() as WorkerId {
-            let follows = |at: &usize| follows(*at).workers.contains(&worker);
-            let frames: Frames = (0..event.frames.len()).filter(follows).map(|at| event.frames[at].clone()).collect();
+            let here = event.frames.iter().zip(followers).filter(|(_, workers)| workers.contains(&worker));
+            let frames: Frames = here.map(|(frame, _)| frame.clone()).collect();
             if !frames.is_empty() {
                 self.push_event(worker, Dispatch { frames, ..*event });
             }
@@ -89,7 +88,7 @@ impl Outboxes {
         for (worker, slot) in self.boxes.iter_mut().enumerate() {
             let Some(outbox) = slot else { continue };
             if moved {
-                outbox.waiting.push(Delivery::Batch(Batch { events: Vec::new(), watermarks: watermarks() }));
+                outbox.lift(watermarks());
             }
             if !outbox.flush(&watermarks) {
                 *slot = None;
@@ -101,6 +100,14 @@ impl Outboxes {
 }
 
 impl Outbox {
+    /// All up to `watermarks` has been collected.
+    fn lift(&mut self, watermarks: Vec<Option<Place>>) {
+        match self.waiting.last_mut() {
+            Some(Delivery::Batch(batch)) => batch.watermarks = watermarks,
+            _ => self.waiting.push(Delivery::Batch(Batch { events: Vec::new(), watermarks })),
+        }
+    }
+
     /// False if the worker is gone.
     fn flush(&mut self, watermarks: &impl Fn() -> Vec<Option<Place>>) -> bool {
         if self.lagged {

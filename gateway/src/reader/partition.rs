@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
 use tidings_shared::message::Delivered;
 use tidings_shared::{Address, Id, Partition, Partitions};
@@ -14,12 +15,15 @@ use crate::frame::Frame;
 #[derive(Debug)]
 pub struct PartitionState {
     partition: Partition,
-    partitions: Partitions,
+    /// How many there are.
+    pub partitions: Partitions,
     /// The watermark: everything up to here, of all that is followed, has been handed out. `None` before the first
     /// session.
     pub place: Option<Place>,
     /// The highest id ever seen, in whatever epoch: ids must not go back below it.
     pub highest: Id,
+    /// Counts the histories and gaps so far: what was planned under another number is outdated.
+    pub generation: u64,
     /// When the last beacon came back in this session.
     pub beacon: Instant,
     /// An event to several addresses whose end mark has not come yet.
@@ -29,10 +33,8 @@ pub struct PartitionState {
 /// What a push means.
 #[derive(Debug)]
 pub enum Step {
-    /// Nothing to hand out.
-    Nothing,
-    /// An event is whole.
-    Event(Dispatch),
+    /// These events are whole now: none, one, or the one whose end mark did not come and the next.
+    Events(SmallVec<[Dispatch; 1]>),
     /// The push is of another history: all that is followed must be resynced.
     OtherEpoch(Place),
 }
@@ -40,7 +42,7 @@ pub enum Step {
 impl PartitionState {
     /// A partition of which nothing is known yet.
     pub fn new(partition: Partition, partitions: Partitions, now: Instant) -> Self {
-        Self { partition, partitions, place: None, highest: Id::ZERO, beacon: now, open: None }
+        Self { partition, partitions, place: None, highest: Id::ZERO, generation: 0, beacon: now, open: None }
     }
 
     /// Forgets what had come in half.
@@ -50,6 +52,7 @@ impl PartitionState {
 
     /// Sets the place, and forgets what had come in half.
     pub fn restart(&mut self, place: Place) {
+        self.generation += 1;
         self.open = None;
         self.place = Some(place);
         self.highest = self.highest.max(place.id);
@@ -66,29 +69,28 @@ impl PartitionState {
     /// Takes a message of an address.
     pub fn message(&mut self, address: &Arc<Address>, delivered: &Delivered<'_>) -> Step {
         let place = Place { epoch: delivered.epoch, id: delivered.id };
-        match self.place {
-            Some(known) if known.epoch != place.epoch => return Step::OtherEpoch(place),
-            // It was part of what a recovery read.
-            Some(known) if place.id <= known.id => return Step::Nothing,
-            _ => {}
+        if self.place.is_some_and(|known| known.epoch != place.epoch) {
+            return Step::OtherEpoch(place);
         }
-        let Some(frame) = Frame::encode(place, &delivered.message, address, self.partitions) else {
-            return Step::Nothing;
-        };
-        let frame = (Arc::clone(address), frame);
-        if !delivered.message.several {
-            self.lift(place.id);
-            let frames = std::iter::once(frame).collect();
-            return Step::Event(Dispatch { partition: self.partition, id: place.id, frames });
-        }
+        let mut events = self.close(|open| open.id != place.id);
+        // One that is not above the watermark was part of what a recovery read.
+        let new = self.place.is_none_or(|known| place.id > known.id);
+        let frame = if new { Frame::encode(place, &delivered.message, address, self.partitions) } else { None };
+        let Some(frame) = frame.map(|frame| (Arc::clone(address), frame)) else { return Step::Events(events) };
         match &mut self.open {
-            Some(open) if open.id == place.id => open.frames.push(frame),
+            Some(open) => open.frames.push(frame),
             open => {
-                let frames = std::iter::once(frame).collect();
-                *open = Some(Dispatch { partition: self.partition, id: place.id, frames });
+                *open = Some(Dispatch {
+                    partition: self.partition,
+                    id: place.id,
+                    frames: std::iter::once(frame).collect(),
+                });
             }
         }
-        Step::Nothing
+        if !delivered.message.several {
+            events.extend(self.close(|_| true));
+        }
+        Step::Events(events)
     }
 
     /// Takes an end mark.
@@ -96,19 +98,23 @@ impl PartitionState {
         if self.place.is_some_and(|known| known.epoch != place.epoch) {
             return Step::OtherEpoch(place);
         }
-        let whole = self.open.take().filter(|open| open.id == place.id);
+        let events = self.close(|_| true);
         self.lift(place.id);
-        whole.map_or(Step::Nothing, Step::Event)
+        Step::Events(events)
     }
 
     /// Takes a beacon: all that was published before it has come in.
     pub fn beacon(&mut self, place: Place, now: Instant) -> Step {
         self.beacon = now;
-        if self.place.is_some_and(|known| known.epoch != place.epoch) {
-            return Step::OtherEpoch(place);
-        }
-        self.lift(place.id);
-        Step::Nothing
+        self.end_mark(place)
+    }
+
+    /// What is open is whole as soon as anything else comes, as the pushes of one event come in one go. Its end mark is
+    /// missing if the script that sent it failed halfway; the addresses before that point have it in their streams.
+    fn close(&mut self, whole: impl FnOnce(&Dispatch) -> bool) -> SmallVec<[Dispatch; 1]> {
+        let closed = self.open.take_if(|open| whole(open));
+        closed.iter().for_each(|event| self.lift(event.id));
+        closed.into_iter().collect()
     }
 }
 
@@ -127,29 +133,56 @@ mod tests {
         state
     }
 
+    /// The ids of the events that are whole, and how many addresses each has.
+    fn whole(step: Step) -> Vec<(u64, usize)> {
+        match step {
+            Step::Events(events) => events.iter().map(|event| (event.id.ms, event.frames.len())).collect(),
+            Step::OtherEpoch(place) => panic!("another epoch: {place:?}"),
+        }
+    }
+
     fn take(state: &mut PartitionState, address: &str, text: &str) -> Step {
         state.message(&Arc::new(address.parse().unwrap()), &Delivered::decode(text).unwrap())
     }
 
+    const ONE: &str = r#"1 11-0 1 c - - - - {"time":"t"}"#;
+    const SEVERAL: &str = r#"1 11-0 1 cm - - - - {"time":"t"}"#;
+
     #[test]
     fn an_event_lifts_the_watermark_and_comes_once() {
         let mut state = state();
-        let text = r#"1 11-0 1 c - - - - {"time":"t"}"#;
-        assert!(matches!(take(&mut state, "a", text), Step::Event(_)));
+        assert_eq!(whole(take(&mut state, "a", ONE)), [(11, 1)]);
         assert_eq!(state.place, Some(place(11, 1)));
-        assert!(matches!(take(&mut state, "a", text), Step::Nothing));
+        assert_eq!(whole(take(&mut state, "a", ONE)), []);
     }
 
     #[test]
     fn an_event_to_several_addresses_waits_for_its_end_mark() {
         let mut state = state();
-        let text = r#"1 11-0 1 cm - - - - {"time":"t"}"#;
-        assert!(matches!(take(&mut state, "a", text), Step::Nothing));
-        assert!(matches!(take(&mut state, "b", text), Step::Nothing));
+        assert_eq!(whole(take(&mut state, "a", SEVERAL)), []);
+        assert_eq!(whole(take(&mut state, "b", SEVERAL)), []);
         assert_eq!(state.place, Some(place(10, 1)), "the watermark must not pass what is not handed out");
-        let Step::Event(event) = state.end_mark(place(11, 1)) else { panic!("no event") };
-        assert_eq!(event.frames.len(), 2);
+        assert_eq!(whole(state.end_mark(place(11, 1))), [(11, 2)]);
         assert_eq!(state.place, Some(place(11, 1)));
+    }
+
+    #[test]
+    fn an_event_whose_end_mark_is_lost_is_whole_when_anything_else_comes() {
+        let next: [fn(&mut PartitionState) -> Step; 5] = [
+            |state| take(state, "a", r#"1 12-0 1 c - - - - {"time":"t"}"#),
+            |state| take(state, "a", r#"1 12-0 1 cm - - - - {"time":"t"}"#),
+            |state| take(state, "a", r#"1 9-0 1 c - - - - {"time":"t"}"#),
+            |state| state.end_mark(place(12, 1)),
+            |state| state.beacon(place(12, 1), Instant::now()),
+        ];
+        for (at, next) in next.into_iter().enumerate() {
+            let mut state = state();
+            assert_eq!(whole(take(&mut state, "a", SEVERAL)), []);
+            let events = whole(next(&mut state));
+            assert_eq!(events[0], (11, 1), "{at}");
+            assert_eq!(events.len(), if at == 0 { 2 } else { 1 }, "{at}");
+            assert!(state.place.is_some_and(|place| place.id.ms >= 11), "{at}");
+        }
     }
 
     #[test]

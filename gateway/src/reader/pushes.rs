@@ -1,12 +1,15 @@
 //! What the store pushes: decoded, encoded once, handed out.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use tidings_shared::Partition;
+use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
 use tidings_shared::message::{self, Delivered};
+use tidings_shared::{Address, Partition};
 
 use super::delivery::{Dispatch, Resync};
+use super::outbox::WorkerId;
 use super::partition::Step;
 use super::{Reader, Route};
 use crate::control::Reason;
@@ -20,7 +23,8 @@ impl Reader {
             let (partition, step) = match route {
                 Route::Address(partition, address) => {
                     let Ok(delivered) = Delivered::decode(&push.text) else {
-                        tracing::warn!(channel = %push.channel, "a message that no publisher of this version sends was passed over");
+                        let (partition, address) = (*partition, Arc::clone(address));
+                        self.resync_unreadable(partition, address);
                         continue;
                     };
                     self.metrics.add_events_received(1);
@@ -39,8 +43,10 @@ impl Reader {
                 }
             };
             match step {
-                Step::Nothing => self.outboxes.moved(),
-                Step::Event(event) => self.hand_out(&event),
+                Step::Events(events) => {
+                    events.iter().for_each(|event| self.hand_out(event));
+                    self.outboxes.moved();
+                }
                 Step::OtherEpoch(place) => self.resync_partition(partition, place, Reason::Epoch),
             }
         }
@@ -51,11 +57,20 @@ impl Reader {
         for (address, frame) in &event.frames {
             self.table.remember(address, event.id, frame);
         }
-        let followed: Vec<_> = event.frames.iter().filter_map(|(address, _)| self.table.get(address)).collect();
-        if followed.len() == event.frames.len() {
-            self.outboxes.dispatch(event, |at| followed[at]);
-        }
+        // Nobody follows an address that was forgotten after the event had come in half.
+        let followers = event.frames.iter().map(|(a, _)| self.table.get(a).map_or(&[][..], |known| &known.workers));
+        let followers: SmallVec<[&[WorkerId]; 1]> = followers.collect();
+        self.outboxes.dispatch(event, &followers);
         self.outboxes.moved();
+    }
+
+    /// A message was not written by a publisher of this version: that something happened is all that can be told.
+    fn resync_unreadable(&mut self, partition: Partition, address: Arc<Address>) {
+        tracing::warn!(%address, "a message that no publisher of this version sends; the address is resynced");
+        let Some(place) = self.states[partition.index()].place else { return };
+        self.table.doubt(&address);
+        let (addresses, reason) = (Some(vec![address]), Reason::HistoryLost);
+        self.outboxes.resync(&Resync { partition, place, addresses, reason });
     }
 
     /// All of a partition must be refetched: from here on it is at `place`.
