@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Partition, Partitions};
+use tidings_shared::{Address, Partition};
 
 use super::Hub;
 use crate::control::{self, Reason};
 use crate::frame::Frame;
-use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync, Start};
+use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync};
 
 impl Hub {
     /// Takes a delivery that is not a batch of events.
@@ -77,24 +77,18 @@ impl Hub {
         }
     }
 
+    /// The reader has made sure that the starts are of the histories that it told of last.
     fn joined(&mut self, joined: Joined) {
         let Joined { connection: key, starts } = joined;
-        let Some(mut starts) = starts else {
+        let Some(starts) = starts else {
             self.end(key);
             return;
         };
-        let (partitions, watermarks) = (self.partitions, std::mem::take(&mut self.watermarks));
         let mut stats = std::mem::take(&mut self.stats);
         if let Some(connection) = self.get(key) {
-            for start in &mut starts {
-                let now = watermarks.get(start.partition.index()).copied().flatten();
-                if let Some(now) = now.filter(|now| now.epoch != start.place.epoch) {
-                    overtaken(start, now, &connection.follow.addresses, partitions);
-                }
-            }
             connection.begin(&starts, &mut stats);
         }
-        (self.watermarks, self.stats) = (watermarks, stats);
+        self.stats = stats;
     }
 
     fn resync(&mut self, resync: &Resync) {
@@ -141,13 +135,4 @@ impl Hub {
         }
         self.watermarks = places;
     }
-}
-
-/// The history became another one between the answer to a join and its arrival: what the answer holds is void.
-fn overtaken(start: &mut Start, now: Place, addresses: &[Arc<Address>], partitions: Partitions) {
-    let here = addresses.iter().filter(|address| partitions.of(address) == start.partition);
-    start.resync = here.map(|address| (Arc::clone(address), Reason::Epoch)).collect();
-    start.replay = Vec::new();
-    start.place = now;
-    start.from = now;
 }

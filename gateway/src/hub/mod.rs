@@ -83,7 +83,7 @@ impl Hub {
                 return connection;
             }
         }
-        self.reader.send(Command::Join(Join { worker: self.worker, connection, addresses, from }));
+        self.reader.send(Command::Join(Join { worker: self.worker, connection, addresses, from, behind: 0 }));
         connection
     }
 

@@ -9,6 +9,7 @@ use tidings_shared::{Address, Cursor, Id, Partition, Partitions};
 use super::delivery::{ConnectionKey, Start};
 use super::followed::FollowTable;
 use super::outbox::WorkerId;
+use super::partition::PartitionState;
 use super::replay;
 use crate::control::Reason;
 use crate::frame::Frame;
@@ -36,6 +37,8 @@ pub struct Join {
     pub addresses: Arc<[Arc<Address>]>,
     /// Where it wants to begin.
     pub from: From,
+    /// How often the store answered with less than had been handed out already.
+    pub behind: u8,
 }
 
 /// The part of a join in one partition.
@@ -45,6 +48,8 @@ pub struct Part {
     pub partition: Partition,
     /// The addresses that live there.
     pub addresses: Vec<Arc<Address>>,
+    /// The partition's generation when it was planned: under another one the plan is void.
+    pub generation: u64,
     /// What to do.
     pub plan: Plan,
 }
@@ -69,26 +74,31 @@ pub struct Read {
     pub resync: Option<Reason>,
 }
 
-/// Splits a join by partition and plans each part. `place` tells the watermark of a partition.
-pub fn plan(
-    join: &Join,
-    table: &FollowTable,
-    partitions: Partitions,
-    place: impl Fn(Partition) -> Option<Place>,
-) -> Option<Vec<Part>> {
+/// Splits a join by partition and plans each part. What is served from memory may be `bytes` of frames in each.
+/// `None` if a partition has no place yet.
+pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: u64) -> Option<Vec<Part>> {
+    let partitions = states.first()?.partitions;
     let mut parts: Vec<Part> = Vec::new();
     for partition in partitions.all() {
         let here = |address: &&Arc<Address>| partitions.of(address) == partition;
         let addresses: Vec<Arc<Address>> = join.addresses.iter().filter(here).map(Arc::clone).collect();
         if !addresses.is_empty() {
-            let plan = plan_part(&join.from, partition, &addresses, table, place(partition)?);
-            parts.push(Part { partition, addresses, plan });
+            let state = states.get(partition.index())?;
+            let plan = plan_part(&join.from, partition, &addresses, table, state.place?, bytes);
+            parts.push(Part { partition, addresses, generation: state.generation, plan });
         }
     }
     Some(parts)
 }
 
-fn plan_part(from: &From, partition: Partition, addresses: &[Arc<Address>], table: &FollowTable, at: Place) -> Plan {
+fn plan_part(
+    from: &From,
+    partition: Partition,
+    addresses: &[Arc<Address>],
+    table: &FollowTable,
+    at: Place,
+    bytes: u64,
+) -> Plan {
     let followed = || addresses.iter().all(|a| table.get(a).is_some_and(|f| f.reaches_back_to(at.id)));
     let start = |from, replay, resync| Start { partition, place: at, from, replay, tail: false, resync };
     let now = |resync: Option<Reason>| {
@@ -107,9 +117,11 @@ fn plan_part(from: &From, partition: Partition, addresses: &[Arc<Address>], tabl
     match cursor {
         None => now(Some(Reason::Cursor)),
         Some(cursor) if cursor.epoch != at.epoch => now(Some(Reason::Epoch)),
+        // The store could not even be asked what comes after the last of all ids.
+        Some(cursor) if cursor.id.next() <= cursor.id => now(Some(Reason::Cursor)),
         // A place that this gateway has not come to yet: only the store can tell whether there is such a place.
         Some(cursor) if cursor.id > at.id => Plan::Read(Read { span: Span::After(cursor.id), at, resync: None }),
-        Some(cursor) => match replay::from_memory(table, partition, addresses, cursor.id) {
+        Some(cursor) => match replay::from_memory(table, partition, addresses, (cursor.id, at.id), bytes) {
             Some(events) => Plan::Ready(start(cursor, events, Vec::new()), true),
             None => Plan::Read(Read { span: Span::After(cursor.id), at, resync: None }),
         },

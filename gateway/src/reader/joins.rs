@@ -14,6 +14,10 @@ use crate::control::Reason;
 use crate::metrics::Resume;
 use crate::store::StoreError;
 
+/// How often a join may be answered from behind the watermark. A journal that is gone would answer so until the next
+/// beacon.
+const BEHIND: u8 = 8;
+
 impl Reader {
     pub(super) fn take_commands(&mut self, commands: impl Iterator<Item = Command>, requests: &mut Requests) {
         let mut joins = Vec::new();
@@ -56,9 +60,8 @@ impl Reader {
 
     /// Answers a join at once if all is known, or asks the store.
     fn begin(&mut self, join: Join, requests: &mut Requests) {
-        let place = |partition: Partition| self.states[partition.index()].place;
-        match join::plan(&join, &self.table, self.partitions, place) {
-            None => self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None }),
+        match join::plan(&join, &self.table, &self.states, self.options.replay_bytes) {
+            None => self.turn_away(&join),
             Some(parts) if parts.iter().all(|part| matches!(part.plan, Plan::Ready(..))) => self.finish(&join, parts),
             Some(parts) => {
                 let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
@@ -76,6 +79,11 @@ impl Reader {
         });
         let starts = starts.collect();
         self.answer(join, starts, if from_memory { Resume::Memory } else { Resume::None });
+    }
+
+    /// The store is away for this join: the connection is to come back later.
+    pub(super) fn turn_away(&mut self, join: &Join) {
+        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None });
     }
 
     fn answer(&mut self, join: &Join, starts: Vec<Start>, served: Resume) {
@@ -99,20 +107,29 @@ impl Reader {
             Answer::Beacon(result) => {
                 result?;
             }
-            Answer::Read { join, parts } => {
-                let Some(starts) = self.starts(&join, parts)? else {
-                    // The answer is from before something that was handed out since: ask again.
-                    self.begin(join, requests);
-                    return Ok(());
-                };
-                self.answer(&join, starts, Resume::Store);
-            }
+            Answer::Read { join, parts } => match self.starts(&join, parts) {
+                Ok(starts) => self.answer(&join, starts, Resume::Store),
+                Err(NoStart::Outdated) => self.begin(join, requests),
+                Err(NoStart::Behind(_)) if join.behind < BEHIND => {
+                    self.begin(Join { behind: join.behind + 1, ..join }, requests);
+                }
+                Err(NoStart::Unread(partition) | NoStart::Behind(partition)) => {
+                    self.turn_away(&join);
+                    // One read may fail for a reason of its own, and then the session goes on. Whether it is the
+                    // session that failed, this tells.
+                    requests.beacon(partition, self.states[partition.index()].highest);
+                }
+            },
         }
         Ok(())
     }
 
-    /// The starts of a join whose reads came back. `None` if one is outdated.
-    fn starts(&mut self, join: &Join, parts: Vec<ReadPart>) -> Result<Option<Vec<Start>>, StoreError> {
+    /// The starts of a join whose reads came back.
+    fn starts(&mut self, join: &Join, parts: Vec<ReadPart>) -> Result<Vec<Start>, NoStart> {
+        // Of one generation, or what was planned is void: also where nothing had to be read.
+        if parts.iter().any(|(part, _)| part.generation != self.states[part.partition.index()].generation) {
+            return Err(NoStart::Outdated);
+        }
         let mut starts = Vec::with_capacity(parts.len());
         for (part, history) in parts {
             let read = match part.plan {
@@ -122,21 +139,28 @@ impl Reader {
                 }
                 Plan::Read(read) => read,
             };
-            let history = history.ok_or_else(|| StoreError::new("reading history", "no answer"))?;
-            let state = &self.states[part.partition.index()];
-            let now = state.place.ok_or_else(|| StoreError::new("reading history", "no place"))?;
-            let epoch =
-                history.epoch.ok_or_else(|| StoreError::new("reading history", "the store has lost its epoch"))?;
-            if now.epoch == read.at.epoch && epoch != read.at.epoch {
+            let history = history.ok_or(NoStart::Unread(part.partition))?;
+            let epoch = history.epoch.ok_or(NoStart::Unread(part.partition))?;
+            if epoch != read.at.epoch {
                 self.resync_partition(part.partition, Place { epoch, id: history.last }, Reason::Epoch);
-                return Ok(None);
+                return Err(NoStart::Outdated);
             }
-            if now.epoch != read.at.epoch || history.last < read.at.id {
-                return Ok(None);
+            if history.last < read.at.id {
+                return Err(NoStart::Behind(part.partition));
             }
             let part = Part { plan: Plan::Read(read), ..part };
             starts.push(join::start(&join.from, &part, read, &history, &mut self.table, self.partitions));
         }
-        Ok(Some(starts))
+        Ok(starts)
     }
+}
+
+/// Why a join has no start yet.
+enum NoStart {
+    /// What was planned or read is of another history, or from before a gap: plan anew.
+    Outdated,
+    /// What was read is from before something that was handed out: it was read for another join, most likely.
+    Behind(Partition),
+    /// The history of this partition could not be read.
+    Unread(Partition),
 }

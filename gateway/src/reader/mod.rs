@@ -16,6 +16,8 @@ mod recovery;
 mod replay;
 mod requests;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -158,9 +160,7 @@ impl Reader {
     /// Takes a command while the store is away.
     fn refuse(&mut self, command: Command) {
         match command {
-            Command::Join(join) => {
-                self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None })
-            }
+            Command::Join(join) => self.turn_away(&join),
             other => self.take_command(other),
         }
     }

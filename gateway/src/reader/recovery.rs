@@ -24,17 +24,25 @@ const CHANNELS: usize = 1_000;
 const ADDRESSES: usize = 200;
 /// Bytes of messages of one read.
 const BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of frames that recovering one partition may bring. Addresses beyond that are resynced: the workers could hardly
+/// write out more than this at once, and it all stands in memory.
+const ALL_BYTES: u64 = 256 * 1024 * 1024;
 
 impl Reader {
     /// Attaches to a new session: subscribes to all that is followed, and hands out what was missed or resyncs it.
     pub(super) async fn recover(&mut self, session: &mut Session) -> Result<(), StoreError> {
         let client = session.client.clone();
         self.note_policy(&session.policy);
-        let mut places = Vec::with_capacity(self.states.len());
+        // Before the subscriptions, or pushes of the history before would come behind those of the new one.
         for partition in self.partitions.all() {
-            places.push((partition, client.beacon(partition, self.states[partition.index()].highest, true).await?));
+            client.beacon(partition, self.states[partition.index()].highest, true).await?;
         }
         self.subscribe_all(&client).await?;
+        let mut places = Vec::with_capacity(self.states.len());
+        for partition in self.partitions.all() {
+            // And where each is only after them: from its place on a partition misses nothing, and remembers so.
+            places.push((partition, client.beacon(partition, self.states[partition.index()].highest, false).await?));
+        }
         let other_server = self.run.as_ref().is_some_and(|run| *run != session.run);
         self.run = Some(session.run.clone());
         let behind = std::mem::take(&mut self.behind);
@@ -90,8 +98,9 @@ impl Reader {
             self.metrics.add_store_reads(Read::Recover, 1);
             let page = client.missed(partition, after, last).await?;
             let up_to = *last.get_or_insert(page.last);
-            if page.epoch != Some(known.epoch) || !page.complete {
-                let place = Place { epoch: page.epoch.unwrap_or(known.epoch), id: up_to };
+            let epoch = page.epoch.ok_or_else(|| lost_epoch("reading the journal"))?;
+            if epoch != known.epoch || !page.complete {
+                let place = Place { epoch, id: up_to };
                 self.resync_partition(partition, place, Reason::HistoryLost);
                 return Ok(());
             }
@@ -114,7 +123,7 @@ impl Reader {
     }
 
     /// False if the history turned out to be another one, and everything was resynced.
-    async fn read_changed(
+    pub(super) async fn read_changed(
         &mut self,
         client: &Client,
         partition: Partition,
@@ -123,34 +132,43 @@ impl Reader {
         up_to: Id,
     ) -> Result<bool, StoreError> {
         let place = Place { epoch: known.epoch, id: up_to };
+        let mut left = ALL_BYTES;
         let mut frames = Vec::new();
         let mut lost = Vec::new();
         let mut slow = Vec::new();
         for some in addresses.chunks(ADDRESSES) {
             self.metrics.add_store_reads(Read::Recover, 1);
-            let history = client.backfill(partition, some, Span::Between(known.id, up_to), BYTES).await?;
-            if history.epoch != Some(known.epoch) {
-                let place = Place { epoch: history.epoch.unwrap_or(known.epoch), id: history.last };
-                self.resync_partition(partition, place, Reason::Epoch);
+            let history = client.backfill(partition, some, Span::Between(known.id, up_to), BYTES.min(left)).await?;
+            let epoch = history.epoch.ok_or_else(|| lost_epoch("reading a backfill"))?;
+            if epoch != known.epoch {
+                self.resync_partition(partition, Place { epoch, id: history.last }, Reason::Epoch);
                 return Ok(false);
             }
             for (address, read) in replay::encode(&history, some, known.epoch, self.partitions) {
                 match read {
-                    Ok(read) => frames.extend(read.into_iter().map(|frame| (Arc::clone(&address), frame))),
+                    Ok(read) => {
+                        left = left.saturating_sub(read.iter().map(|(_, frame)| frame.bytes().len() as u64).sum());
+                        frames.extend(read.into_iter().map(|frame| (Arc::clone(&address), frame)));
+                    }
                     Err(Status::Big) => slow.push(address),
                     Err(_) => lost.push(address),
                 }
             }
         }
-        for event in replay::merge(partition, frames.iter().map(|(address, frame)| (address, frame))) {
-            self.hand_out(&event);
-        }
+        // First what is lost: behind the ids of what is not, a connection that breaks would never be told.
         for (addresses, reason) in [(lost, Reason::HistoryLost), (slow, Reason::Slow)] {
             if !addresses.is_empty() {
                 self.table.forget_addresses(&addresses, up_to);
                 self.outboxes.resync(&Resync { partition, place, addresses: Some(addresses), reason });
             }
         }
+        for event in replay::merge(partition, frames.iter().map(|(address, frame)| (address, frame))) {
+            self.hand_out(&event);
+        }
         Ok(true)
     }
+}
+
+fn lost_epoch(what: &'static str) -> StoreError {
+    StoreError::new(what, "the store has lost its epoch")
 }

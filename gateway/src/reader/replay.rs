@@ -48,17 +48,28 @@ pub fn merge<'a>(
     by_id.into_iter().map(|(id, frames)| Dispatch { partition, id, frames }).collect()
 }
 
-/// What the recent frames of `addresses` hold after `after`, if they all reach back that far.
+/// What the recent frames of `addresses` hold after `after`, up to and with `up_to`, if they all reach back that far and
+/// it is no more than `bytes`.
+///
+/// `up_to` is the watermark: what a read for another join brought from beyond it will also come in live.
 pub fn from_memory(
     table: &FollowTable,
     partition: Partition,
     addresses: &[Arc<Address>],
-    after: Id,
+    (after, up_to): (Id, Id),
+    bytes: u64,
 ) -> Option<Vec<Dispatch>> {
     let mut frames = Vec::new();
+    let mut size = 0;
     for address in addresses {
         let followed = table.get(address).filter(|followed| followed.reaches_back_to(after))?;
-        frames.extend(followed.after(after).map(|frame| (address, frame)));
+        for frame in followed.after(after).take_while(|(id, _)| *id <= up_to) {
+            size += frame.1.bytes().len() as u64;
+            frames.push((address, frame));
+        }
+        if size > bytes {
+            return None;
+        }
     }
     Some(merge(partition, frames.into_iter()))
 }

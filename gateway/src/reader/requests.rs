@@ -41,8 +41,8 @@ pub enum Answer {
 /// A part of a join, and what was read for it: nothing if it needed nothing, or if reading failed.
 pub type ReadPart = (Part, Option<Rc<History>>);
 
-/// Equal reads are one read.
-type ReadKey = (Partition, Vec<Arc<Address>>, Span);
+/// Equal reads of one generation are one read: an answer from before a gap or another history helps nobody after it.
+type ReadKey = (Partition, u64, Vec<Arc<Address>>, Span);
 type SharedRead = Shared<LocalBoxFuture<'static, Option<Rc<History>>>>;
 
 /// The requests of one session that are under way.
@@ -96,6 +96,12 @@ impl Requests {
         self.push(async move { Answer::Unsubscribed(client.unsubscribe(channels).await) });
     }
 
+    /// How many reads are under way.
+    #[cfg(test)]
+    pub fn reads_under_way(&self) -> usize {
+        self.reads.len()
+    }
+
     /// Sends a beacon.
     pub fn beacon(&mut self, partition: Partition, seen: Id) {
         let client = self.client.clone();
@@ -131,13 +137,13 @@ impl Requests {
         pending: &impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
     ) -> Option<SharedRead> {
         let Plan::Read(read) = part.plan else { return None };
-        let key: ReadKey = (part.partition, part.addresses.clone(), read.span);
+        let key: ReadKey = (part.partition, part.generation, part.addresses.clone(), read.span);
         if let Some(read) = self.reads.get(&key) {
             return Some(read.clone());
         }
         let acknowledged: Vec<_> = part.addresses.iter().filter_map(pending).collect();
         let (client, bytes, metrics) = (self.client.clone(), self.bytes, self.metrics.clone());
-        let (partition, addresses, span) = key.clone();
+        let (partition, _, addresses, span) = key.clone();
         let read = async move {
             for mut acknowledged in acknowledged {
                 acknowledged.wait_for(|done| *done).await.ok()?;

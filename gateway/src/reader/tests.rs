@@ -1,0 +1,341 @@
+//! The reader over the embedded store, a step at a time.
+
+use futures_util::FutureExt;
+use tidings_shared::cursor::Place;
+use tidings_shared::script::Span;
+use tidings_shared::{Address, Cursor, Epoch, Event, Id, Partition, Retention};
+
+use super::delivery::{ConnectionKey, Delivery, Start};
+use super::join::{Part, Plan, Read};
+use super::requests::Answer;
+use super::*;
+use crate::control::Reason;
+use crate::store::{MemoryStore, Push};
+
+struct Rig {
+    reader: Reader,
+    session: Session,
+    requests: Requests,
+    store: MemoryStore,
+    deliveries: mpsc::Receiver<Delivery>,
+    serial: u64,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        Self::keeping(1_000).await
+    }
+
+    /// A reader that is connected, with one worker; the store keeps `events` of each address.
+    async fn keeping(events: u64) -> Self {
+        let namespace = Namespace::default();
+        let retention = Retention { events, ..Retention::default() };
+        let store = MemoryStore::new(namespace.clone(), Partitions::ONE, retention, "gw".to_owned());
+        let options = ReaderOptions {
+            namespace,
+            gateway: "gw".to_owned(),
+            beacon: Duration::from_secs(5),
+            replay_bytes: 10_000,
+            recent_bytes: 100_000,
+        };
+        let status = Status::new(Partitions::ONE);
+        let mut reader = Reader::new(Store::Memory(store.clone()), options, status, Metrics::new());
+        let (sender, deliveries) = mpsc::channel(outbox::DELIVERIES);
+        reader.take_command(Command::Register(0, sender));
+        let mut session = store.connect();
+        reader.recover(&mut session).await.unwrap();
+        let requests = Requests::new(session.client.clone(), 10_000, Metrics::new());
+        Self { reader, session, requests, store, deliveries, serial: 0 }
+    }
+
+    fn publish(&self, to: &[&str]) -> Id {
+        let event = to[1..].iter().fold(Event::refresh(to[0]), |event, to| event.also_to(*to));
+        self.store.publish(&event).unwrap().ids[to[0]]
+    }
+
+    /// Takes all pushes that wait.
+    fn pump(&mut self) {
+        let mut pushes = Vec::new();
+        while self.session.receive(&mut pushes, 1_000).now_or_never().is_some() {}
+        self.reader.take_pushes(pushes.into_iter());
+    }
+
+    fn ask(&mut self, names: &[&str], from: From) -> ConnectionKey {
+        self.serial += 1;
+        let connection = ConnectionKey { slot: 0, serial: self.serial };
+        let join = self.join_of(connection, names, from);
+        self.reader.take_commands(std::iter::once(Command::Join(join)), &mut self.requests);
+        connection
+    }
+
+    fn join_of(&self, connection: ConnectionKey, names: &[&str], from: From) -> Join {
+        let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
+        Join { worker: 0, connection, addresses: addresses.into(), from, behind: 0 }
+    }
+
+    async fn answer(&mut self) -> Answer {
+        self.requests.next().await.unwrap()
+    }
+
+    /// Takes all answers to what is under way.
+    async fn settle(&mut self) {
+        while let Some(answer) = self.requests.next().await {
+            self.reader.take_answer(answer, &mut self.requests).unwrap();
+        }
+    }
+
+    /// What the worker is handed.
+    fn handed(&mut self) -> Vec<Delivery> {
+        self.reader.flush();
+        std::iter::from_fn(|| self.deliveries.try_recv().ok()).collect()
+    }
+
+    /// The answer to the join of `key`, among all that was handed out.
+    fn joined(&mut self, key: ConnectionKey) -> Option<Vec<Start>> {
+        let joined = self.handed().into_iter().find_map(|delivery| match delivery {
+            Delivery::Joined(joined) if joined.connection == key => Some(joined.starts),
+            _ => None,
+        });
+        joined.expect("an answer to the join")
+    }
+
+    async fn join(&mut self, names: &[&str], from: From) -> Start {
+        let key = self.ask(names, from);
+        self.settle().await;
+        self.joined(key).unwrap().remove(0)
+    }
+
+    fn place(&self) -> Place {
+        self.reader.states[0].place.unwrap()
+    }
+
+    fn push(&mut self, name: &str, text: String) {
+        let channel = self.reader.options.namespace.keys(the_partition()).stream(&address(name));
+        self.reader.take_pushes(std::iter::once(Push { channel: channel.into(), text: text.into() }));
+    }
+}
+
+fn address(name: &str) -> Arc<Address> {
+    Arc::new(name.parse().unwrap())
+}
+
+fn the_partition() -> Partition {
+    Partitions::ONE.get(0).unwrap()
+}
+
+fn after(place: Place) -> From {
+    let mut cursor = Cursor::new(Partitions::ONE);
+    cursor.set(the_partition(), place);
+    From::Cursor(Some(cursor))
+}
+
+fn ids(start: &Start) -> Vec<Id> {
+    start.replay.iter().map(|event| event.id).collect()
+}
+
+fn events(deliveries: &[Delivery]) -> Vec<Id> {
+    let batches = deliveries.iter().filter_map(|delivery| match delivery {
+        Delivery::Batch(batch) => Some(&batch.events),
+        _ => None,
+    });
+    batches.flatten().map(|event| event.id).collect()
+}
+
+#[tokio::test]
+async fn a_replay_from_memory_ends_at_the_watermark() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    let first = rig.ask(&["a"], after(began));
+    let subscribed = rig.answer().await;
+    rig.reader.take_answer(subscribed, &mut rig.requests).unwrap();
+    let id = rig.publish(&["a"]);
+    rig.settle().await;
+    assert_eq!(ids(&rig.joined(first).unwrap()[0]), [id], "read from the store");
+    // It has not come in live yet, and will: who joins now must not get it both ways.
+    let start = rig.join(&["a"], after(began)).await;
+    assert_eq!((ids(&start), start.place), (vec![], began));
+    rig.pump();
+    assert_eq!(events(&rig.handed()), [id]);
+    let start = rig.join(&["a"], after(began)).await;
+    assert_eq!((ids(&start), start.place.id), (vec![id], id));
+}
+
+#[tokio::test]
+async fn an_event_reaches_who_is_left_when_one_of_its_addresses_is_forgotten_halfway() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    rig.join(&["b"], From::Now).await;
+    let id = rig.publish(&["a", "b"]);
+    let mut pushes = Vec::new();
+    rig.session.receive(&mut pushes, 2).await;
+    rig.reader.take_pushes(pushes.into_iter());
+    let left = Instant::now() - Duration::from_secs(3_600);
+    rig.reader.table.leave(0, &address("b"), left);
+    assert_eq!(rig.reader.table.expire(Instant::now()).len(), 1);
+    rig.pump();
+    assert_eq!(events(&rig.handed()), [id]);
+}
+
+#[tokio::test]
+async fn what_a_recovery_lost_is_told_before_what_it_found() {
+    let mut rig = Rig::keeping(1).await;
+    rig.join(&["a", "b"], From::Now).await;
+    let known = rig.place();
+    rig.publish(&["a"]);
+    rig.publish(&["a"]);
+    let found = rig.publish(&["b"]);
+    let client = rig.session.client.clone();
+    let addresses = [address("a"), address("b")];
+    assert!(rig.reader.read_changed(&client, the_partition(), &addresses, known, found).await.unwrap());
+    let handed = rig.handed();
+    let resync = handed.iter().position(|delivery| matches!(delivery, Delivery::Resync(_))).unwrap();
+    assert_eq!((events(&handed[..resync]), events(&handed[resync..])), (vec![], vec![found]));
+    let Delivery::Resync(resync) = &handed[resync] else { unreachable!() };
+    assert_eq!(resync.addresses.as_ref().unwrap(), &[address("a")]);
+}
+
+#[tokio::test]
+async fn a_join_whose_read_failed_is_turned_away_and_the_session_is_tried() {
+    let mut rig = Rig::new().await;
+    let connection = ConnectionKey { slot: 0, serial: 1 };
+    let join = rig.join_of(connection, &["a"], From::Now);
+    let read = Read { span: Span::After(rig.place().id), at: rig.place(), resync: None };
+    let generation = rig.reader.states[0].generation;
+    let part = Part { partition: the_partition(), addresses: vec![address("a")], generation, plan: Plan::Read(read) };
+    rig.reader.take_answer(Answer::Read { join, parts: vec![(part, None)] }, &mut rig.requests).unwrap();
+    assert!(rig.joined(connection).is_none());
+    assert!(matches!(rig.answer().await, Answer::Beacon(Ok(_))));
+}
+
+#[tokio::test]
+async fn a_history_that_ends_and_comes_back_while_a_join_waits_voids_what_was_planned() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    let (began, other) = (rig.place(), Epoch::from_random(rig.place().epoch.bits() ^ 1));
+    // What another partition would keep waiting: a part that is ready, in a join that is not.
+    let connection = ConnectionKey { slot: 0, serial: 9 };
+    let join = rig.join_of(connection, &["a"], after(began));
+    let parts = join::plan(&join, &rig.reader.table, &rig.reader.states, 10_000).unwrap();
+    assert!(matches!(parts[0].plan, Plan::Ready(..)));
+    rig.reader.resync_partition(the_partition(), Place { epoch: other, ..began }, Reason::Epoch);
+    let later = Place { id: rig.publish(&["b"]), ..began };
+    rig.reader.resync_partition(the_partition(), later, Reason::Epoch);
+    let parts = parts.into_iter().map(|part| (part, None)).collect();
+    rig.reader.take_answer(Answer::Read { join, parts }, &mut rig.requests).unwrap();
+    rig.settle().await;
+    assert_eq!(rig.joined(connection).unwrap()[0].place, rig.place());
+}
+
+#[tokio::test]
+async fn a_read_from_before_another_history_is_not_shared_with_joins_after_it() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    let cursor = || after(Place { id: Id { ms: began.id.ms - 1, seq: 0 }, ..began });
+    rig.ask(&["a"], cursor());
+    rig.reader.resync_partition(the_partition(), began, Reason::Epoch);
+    rig.ask(&["a"], cursor());
+    assert_eq!(rig.requests.reads_under_way(), 2);
+    rig.ask(&["a"], cursor());
+    assert_eq!(rig.requests.reads_under_way(), 2, "equal ones are one");
+}
+
+#[tokio::test]
+async fn a_store_that_stays_behind_turns_a_join_away() {
+    let mut rig = Rig::new().await;
+    let ahead = Place { id: Id { ms: rig.place().id.ms + 3_600_000, seq: 0 }, ..rig.place() };
+    rig.reader.states[0].lift(ahead.id);
+    let key = rig.ask(&["a"], From::Now);
+    rig.settle().await;
+    assert!(rig.joined(key).is_none());
+    rig.join(&["a"], From::Now).await;
+}
+
+#[tokio::test]
+async fn the_highest_of_all_ids_is_no_place() {
+    let mut rig = Rig::new().await;
+    let highest = Id { ms: u64::MAX, seq: u64::MAX };
+    for (id, asks) in [(highest, false), (Id { seq: 0, ..highest }, true)] {
+        rig.join(&["a"], From::Now).await;
+        let place = Place { id, ..rig.place() };
+        let key = rig.ask(&["a"], after(place));
+        assert_eq!(rig.requests.reads_under_way() > 0, asks, "Redis refuses to be asked what comes after it");
+        rig.settle().await;
+        let start = rig.joined(key).unwrap().remove(0);
+        assert_eq!(start.resync, [(address("a"), Reason::Cursor)]);
+        assert!(start.place.id < place.id && start.from == start.place);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_a_resync_and_not_remembered_as_nothing() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    let began = rig.place();
+    assert!(rig.reader.table.get(&address("a")).unwrap().reaches_back_to(began.id));
+    rig.push("a", "2 of a later version".to_owned());
+    let handed = rig.handed();
+    let [Delivery::Resync(resync), ..] = handed.as_slice() else { panic!("{handed:?}") };
+    assert_eq!(resync.addresses.as_ref().unwrap(), &[address("a")]);
+    assert!(!rig.reader.table.get(&address("a")).unwrap().reaches_back_to(began.id));
+}
+
+#[tokio::test]
+async fn memory_serves_no_more_than_a_resume_may_bring() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    let began = rig.place();
+    for _ in 0..500 {
+        rig.publish(&["a"]);
+    }
+    rig.pump();
+    rig.handed();
+    let start = rig.join(&["a"], after(began)).await;
+    assert_eq!((ids(&start), start.resync), (vec![], vec![(address("a"), Reason::Slow)]));
+}
+
+#[tokio::test]
+async fn joins_begin_where_they_ask() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    let missed = rig.publish(&["a", "b"]);
+    let start = rig.join(&["a", "b"], after(began)).await;
+    assert_eq!((ids(&start), start.from, start.place.id), (vec![missed], began, missed));
+    assert_eq!(start.replay[0].frames.len(), 2, "one event for both of its addresses");
+    let start = rig.join(&["a"], From::Now).await;
+    assert_eq!((ids(&start), start.resync), (vec![], vec![]));
+    let start = rig.join(&["a", "c"], From::Latest).await;
+    assert_eq!((ids(&start), start.tail, start.place.id), (vec![missed], true, missed));
+    let start = rig.join(&["a"], From::Cursor(None)).await;
+    assert_eq!(start.resync, [(address("a"), Reason::Cursor)]);
+    let other = Place { epoch: Epoch::from_random(began.epoch.bits() ^ 1), ..began };
+    let start = rig.join(&["a"], after(other)).await;
+    assert_eq!(start.resync, [(address("a"), Reason::Epoch)]);
+    let old = Place { id: Id { ms: 1, seq: 0 }, ..began };
+    let start = rig.join(&["a"], after(old)).await;
+    assert_eq!(start.resync, [(address("a"), Reason::HistoryLost)]);
+}
+
+#[tokio::test]
+async fn an_address_is_forgotten_and_followed_anew_without_a_gap() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    rig.reader.table.leave(0, &address("a"), Instant::now() - Duration::from_secs(3_600));
+    rig.reader.each_second(&mut rig.requests);
+    let began = rig.place();
+    // The end of the subscription and the new one are both under way.
+    let key = rig.ask(&["a"], after(began));
+    let id = rig.publish(&["a"]);
+    rig.settle().await;
+    assert_eq!(ids(&rig.joined(key).unwrap()[0]), [id]);
+    let next = rig.publish(&["a"]);
+    rig.pump();
+    assert!(events(&rig.handed()).contains(&next));
+}
+
+#[tokio::test]
+async fn connections_of_a_session_that_broke_are_turned_away() {
+    let mut rig = Rig::new().await;
+    let key = rig.ask(&["a"], From::Now);
+    assert_eq!(rig.requests.abandon().collect::<Vec<_>>(), [(0, key)]);
+    assert_eq!(rig.requests.abandon().count(), 0);
+}
