@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 use super::{Hub, SharedHub, Size};
 use crate::control::Reason;
 use crate::metrics::Metrics;
-use crate::reader::ReaderHandle;
 use crate::reader::delivery::{Batch, Delivery};
+use crate::reader::{Parcel, ReaderHandle};
 
 /// What a hub is told at its start.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ async fn watch_drain(hub: SharedHub, mut drain: watch::Receiver<bool>) {
     }
 }
 
-async fn feed(hub: SharedHub, mut deliveries: mpsc::Receiver<Delivery>, heartbeat: Duration, metrics: Metrics) {
+async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, heartbeat: Duration, metrics: Metrics) {
     let mut taken = Vec::with_capacity(TURN);
     let mut beats = tokio::time::interval(heartbeat / SHARES as u32);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -76,8 +76,9 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::Receiver<Delivery>, heartbea
                 if count == 0 {
                     return;
                 }
-                for delivery in taken.drain(..) {
+                for Parcel { delivery, room } in taken.drain(..) {
                     take(&hub, delivery).await;
+                    drop(room);
                 }
             }
             _ = beats.tick() => {

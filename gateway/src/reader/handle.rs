@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use tidings_shared::Address;
 use tokio::sync::mpsc;
 
-use super::delivery::Delivery;
 use super::join::Join;
-use super::outbox::{DELIVERIES, WorkerId};
+use super::outbox::{Parcel, WorkerId};
 use super::status::Status;
 
 /// What workers say to the reader. Of one worker, the reader takes them in order.
 #[derive(Debug)]
 pub enum Command {
     /// A worker is there.
-    Register(WorkerId, mpsc::Sender<Delivery>),
+    Register(WorkerId, mpsc::UnboundedSender<Parcel>),
     /// A connection begins.
     Join(Join),
     /// A worker has no connection any more that follows this address.
@@ -38,10 +37,10 @@ impl ReaderHandle {
         (Self { commands, workers: Arc::default(), status }, receiver)
     }
 
-    /// Makes a worker known; its deliveries come out of the receiver.
-    pub fn register(&self) -> (WorkerId, mpsc::Receiver<Delivery>) {
+    /// Makes a worker known; its deliveries come out of the receiver, which is bounded by what the reader hands over.
+    pub fn register(&self) -> (WorkerId, mpsc::UnboundedReceiver<Parcel>) {
         let worker = self.workers.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = mpsc::channel(DELIVERIES);
+        let (sender, receiver) = mpsc::unbounded_channel();
         self.send(Command::Register(worker, sender));
         (worker, receiver)
     }

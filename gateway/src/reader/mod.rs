@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 
 pub use self::handle::{Command, ReaderHandle};
 pub use self::join::{From, Join};
-pub use self::outbox::WorkerId;
+pub use self::outbox::{Parcel, WorkerId};
 pub use self::status::{PartitionStatus, Status};
 
 use self::delivery::Joined;

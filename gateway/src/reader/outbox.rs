@@ -1,21 +1,37 @@
 //! What goes to each worker: collected while the reader drains its input, handed over once at the end of a turn.
 
+use std::sync::Arc;
+
 use tidings_shared::cursor::Place;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::delivery::{Batch, Delivery, Dispatch, Frames, Joined, Resync};
 
 /// Names a worker: its place among all that ever registered.
 pub type WorkerId = u16;
 
-/// Deliveries that may wait for a worker. One that is further behind is resynced; nobody waits for it.
-pub const DELIVERIES: usize = 256;
+/// Bytes of events that may wait for a worker. One that is further behind is resynced; nobody waits for it.
+///
+/// Answers to joins do not count, as there is one for each connection at the most: a worker that is busy with thousands
+/// of clients that come back at once is not behind.
+const ROOM: u32 = 16 * 1024 * 1024;
+/// What a delivery counts besides its events' bytes.
+const OVERHEAD: usize = 256;
+
+/// A delivery on its way, and the room that it takes until the worker is done with it.
+#[derive(Debug)]
+pub struct Parcel {
+    /// What is delivered.
+    pub delivery: Delivery,
+    /// Dropped when the worker is done.
+    pub room: Option<OwnedSemaphorePermit>,
+}
 
 /// The way to one worker.
 #[derive(Debug)]
 struct Outbox {
-    sender: mpsc::Sender<Delivery>,
+    sender: mpsc::UnboundedSender<Parcel>,
+    room: Arc<Semaphore>,
     waiting: Vec<Delivery>,
     lagged: bool,
 }
@@ -30,12 +46,13 @@ pub struct Outboxes {
 
 impl Outboxes {
     /// Adds a worker.
-    pub fn register(&mut self, worker: WorkerId, sender: mpsc::Sender<Delivery>) {
+    pub fn register(&mut self, worker: WorkerId, sender: mpsc::UnboundedSender<Parcel>) {
         let at = usize::from(worker);
         if self.boxes.len() <= at {
             self.boxes.resize_with(at + 1, || None);
         }
-        self.boxes[at] = Some(Outbox { sender, waiting: Vec::new(), lagged: false });
+        let room = Arc::new(Semaphore::new(ROOM as usize));
+        self.boxes[at] = Some(Outbox { sender, room, waiting: Vec::new(), lagged: false });
     }
 
     /// Hands an event to the workers that follow one of its addresses; `followers` are those of each.
@@ -110,23 +127,122 @@ impl Outbox {
 
     /// False if the worker is gone.
     fn flush(&mut self, watermarks: &impl Fn() -> Vec<Option<Place>>) -> bool {
-        if self.lagged {
-            match self.sender.try_send(Delivery::Lagged(watermarks())) {
-                Ok(()) => self.lagged = false,
-                Err(TrySendError::Full(_)) => {}
-                Err(TrySendError::Closed(_)) => return false,
-            }
+        // Not before it has caught up by half, or it would be told over and over.
+        if self.lagged && self.room.available_permits() >= ROOM as usize / 2 {
+            self.lagged = false;
+            self.waiting.insert(0, Delivery::Lagged(watermarks()));
         }
-        for delivery in self.waiting.drain(..) {
-            if self.lagged {
-                continue;
-            }
-            match self.sender.try_send(delivery) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_)) => self.lagged = true,
-                Err(TrySendError::Closed(_)) => return false,
+        for delivery in std::mem::take(&mut self.waiting) {
+            let room = match size(&delivery) {
+                None => None,
+                Some(_) if self.lagged => continue,
+                Some(size) => match Arc::clone(&self.room).try_acquire_many_owned(size) {
+                    Ok(room) => Some(room),
+                    Err(_) => {
+                        self.lagged = true;
+                        continue;
+                    }
+                },
+            };
+            if self.sender.send(Parcel { delivery, room }).is_err() {
+                return false;
             }
         }
         true
+    }
+}
+
+/// The room that a delivery takes; `None` for what must arrive in any case.
+fn size(delivery: &Delivery) -> Option<u32> {
+    let events = match delivery {
+        Delivery::Joined(_) | Delivery::Lagged(_) => return None,
+        Delivery::Resync(_) => 0,
+        Delivery::Batch(batch) => {
+            let frames = batch.events.iter().flat_map(|event| &event.frames);
+            frames.map(|(_, frame)| frame.bytes().len() + OVERHEAD).sum()
+        }
+    };
+    // What is larger than all room waits for an empty worker.
+    Some(u32::try_from(events + OVERHEAD).unwrap_or(ROOM).min(ROOM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+    use crate::reader::delivery::ConnectionKey;
+    use tidings_shared::{Address, Epoch, Id, Message, Partitions};
+
+    fn outbox() -> (Outboxes, mpsc::UnboundedReceiver<Parcel>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut outboxes = Outboxes::default();
+        outboxes.register(0, sender);
+        (outboxes, receiver)
+    }
+
+    fn event(ms: u64, bytes: usize) -> Dispatch {
+        let (partition, id) = (Partitions::ONE.all().next().unwrap(), Id { ms, seq: 0 });
+        let address: Arc<Address> = Arc::new("a".parse().unwrap());
+        let text = format!("c - - - - {{\"data\":\"{}\"}}", "x".repeat(bytes));
+        let (place, message) = (Place { epoch: Epoch::from_random(7), id }, Message::decode(&text).unwrap());
+        let frame = Frame::encode(place, &message, &address, Partitions::ONE).unwrap();
+        Dispatch { partition, id, frames: Frames::from_vec(vec![(address, frame)]) }
+    }
+
+    /// Letters of what came: an event, a join's answer, `L` for lagged.
+    fn came(parcels: &[Parcel]) -> String {
+        let letters = parcels.iter().map(|parcel| match parcel.delivery {
+            Delivery::Batch(_) => 'e',
+            Delivery::Joined(_) => 'j',
+            Delivery::Resync(_) => 'r',
+            Delivery::Lagged(_) => 'L',
+        });
+        letters.collect()
+    }
+
+    fn take(receiver: &mut mpsc::UnboundedReceiver<Parcel>) -> Vec<Parcel> {
+        std::iter::from_fn(|| receiver.try_recv().ok()).collect()
+    }
+
+    #[test]
+    fn thousands_that_come_back_at_once_are_no_lag() {
+        let (mut outboxes, mut receiver) = outbox();
+        for serial in 0..20_000 {
+            let connection = ConnectionKey { slot: serial as u32, serial };
+            outboxes.joined(0, Joined { connection, starts: Some(Vec::new()) });
+            outboxes.flush(Vec::new);
+        }
+        outboxes.push_event(0, event(1, 100));
+        outboxes.flush(Vec::new);
+        assert_eq!(came(&take(&mut receiver)), "j".repeat(20_000) + "e");
+    }
+
+    #[test]
+    fn a_worker_that_is_behind_is_told_once_it_has_room_again() {
+        let (mut outboxes, mut receiver) = outbox();
+        let mut send = |ms| {
+            outboxes.push_event(0, event(ms, ROOM as usize / 8));
+            outboxes.joined(0, Joined { connection: ConnectionKey { slot: 0, serial: ms }, starts: None });
+            assert!(outboxes.flush(Vec::new).is_empty());
+        };
+        (0..9).for_each(&mut send);
+        let mut behind = take(&mut receiver);
+        // Of the events, a little less than ROOM; of the answers, all.
+        assert_eq!(came(&behind), "ej".repeat(7) + "jj");
+        behind.drain(..6);
+        send(10);
+        assert_eq!(came(&take(&mut receiver)), "j", "not yet: too much of its room is taken");
+        behind.clear();
+        send(11);
+        send(12);
+        assert_eq!(came(&take(&mut receiver)), "Lejej");
+    }
+
+    #[test]
+    fn an_event_larger_than_all_room_waits_for_an_empty_worker() {
+        let (mut outboxes, mut receiver) = outbox();
+        outboxes.push_event(0, event(1, ROOM as usize * 2));
+        outboxes.flush(Vec::new);
+        assert_eq!(came(&take(&mut receiver)), "e");
     }
 }
