@@ -17,7 +17,7 @@ struct Rig {
     session: Session,
     requests: Requests,
     store: MemoryStore,
-    deliveries: mpsc::Receiver<Delivery>,
+    deliveries: mpsc::UnboundedReceiver<Parcel>,
     serial: u64,
 }
 
@@ -40,7 +40,7 @@ impl Rig {
         };
         let status = Status::new(Partitions::ONE);
         let mut reader = Reader::new(Store::Memory(store.clone()), options, status, Metrics::new());
-        let (sender, deliveries) = mpsc::channel(outbox::DELIVERIES);
+        let (sender, deliveries) = mpsc::unbounded_channel();
         reader.take_command(Command::Register(0, sender));
         let mut session = store.connect();
         reader.recover(&mut session).await.unwrap();
@@ -87,7 +87,7 @@ impl Rig {
     /// What the worker is handed.
     fn handed(&mut self) -> Vec<Delivery> {
         self.reader.flush();
-        std::iter::from_fn(|| self.deliveries.try_recv().ok()).collect()
+        std::iter::from_fn(|| self.deliveries.try_recv().ok().map(|parcel| parcel.delivery)).collect()
     }
 
     /// The answer to the join of `key`, among all that was handed out.
