@@ -1,5 +1,6 @@
 //! The hub, told by hand what a reader would tell it.
 
+mod model;
 mod rig;
 
 use super::*;

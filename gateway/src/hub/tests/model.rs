@@ -1,0 +1,392 @@
+//! The hub under random operations, against what a client must never see.
+//!
+//! The world is a log of events for each partition. Each client reads its stream as an EventSource does. Whatever
+//! happens: its events come once and in order; and every event that it follows and that lies before its cursor was
+//! delivered, or its address was resynced after the event had been published. At the end that holds for all events.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use proptest::prelude::*;
+use smallvec::SmallVec;
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Cursor, Message, Partition, Partitions};
+
+use super::rig::{self, Rig, address, epoch, id, partition_of};
+use crate::control::Reason;
+use crate::frame::Frame;
+use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
+
+const NAMES: [&str; 5] = ["a", "b", "c", "@d", "@d/e"];
+const QUEUE: usize = 400;
+
+/// Small numbers choose among what there is.
+#[derive(Debug, Clone)]
+enum Op {
+    /// An event to some of the names that share a partition.
+    Publish(u8),
+    /// A client joins: now, or after the cursor of one that was there before.
+    Join { follows: u8, cursor: Option<u8> },
+    /// A join is answered from so far back as the answer may be old.
+    Answer { which: u8, back: u8 },
+    /// A client reads some chunks.
+    Read { which: u8, chunks: u8 },
+    /// The client's connection breaks.
+    Leave(u8),
+    /// A partition's history becomes another one; ids may go back.
+    Epoch { partition: u8, ids_back: bool },
+    /// A recovery could not find what a name had got.
+    Lost(u8),
+    /// The worker falls behind by so many events.
+    Lag(Vec<u8>),
+    /// The watermarks arrive.
+    Lift,
+    /// All connections get a heartbeat, if they read.
+    Tick,
+    /// The gateway ends.
+    Drain,
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        10 => any::<u8>().prop_map(Op::Publish),
+        4 => (any::<u8>(), proptest::option::of(any::<u8>())).prop_map(|(follows, cursor)| Op::Join { follows, cursor }),
+        4 => (any::<u8>(), 0..4_u8).prop_map(|(which, back)| Op::Answer { which, back }),
+        8 => (any::<u8>(), 1..6_u8).prop_map(|(which, chunks)| Op::Read { which, chunks }),
+        1 => any::<u8>().prop_map(Op::Leave),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(partition, ids_back)| Op::Epoch { partition, ids_back }),
+        1 => any::<u8>().prop_map(Op::Lost),
+        1 => proptest::collection::vec(any::<u8>(), 0..3).prop_map(Op::Lag),
+        2 => Just(Op::Lift),
+        2 => Just(Op::Tick),
+        1 => prop_oneof![20 => Just(Op::Lift), 1 => Just(Op::Drain)],
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct Published {
+    epoch: u32,
+    ms: u64,
+    names: Vec<&'static str>,
+    step: u64,
+}
+
+/// One partition.
+#[derive(Debug)]
+struct Log {
+    epoch: u32,
+    last: u64,
+    /// Where the present epoch begins in `events`, and its first place.
+    began: (usize, u64),
+    events: Vec<Published>,
+}
+
+impl Log {
+    fn place(&self, at: usize) -> Place {
+        let ms = if at > self.began.0 { self.events[at - 1].ms } else { self.began.1 };
+        Place { epoch: epoch(self.epoch), id: id(ms) }
+    }
+
+    fn now(&self) -> Place {
+        Place { epoch: epoch(self.epoch), id: id(self.last) }
+    }
+}
+
+struct Client {
+    key: ConnectionKey,
+    follows: Vec<&'static str>,
+    asked: Option<Cursor>,
+    /// How far each partition was when it joined.
+    joined: Vec<usize>,
+    /// From where on each partition owes it events; `None` while it waits for its place.
+    owed: Option<Vec<usize>>,
+    /// The most that its queue may hold.
+    bound: usize,
+    bytes: Vec<u8>,
+    delivered: HashSet<u64>,
+    newest: Vec<u64>,
+    resynced: HashMap<String, u64>,
+    cursor: Option<Cursor>,
+    ready: u32,
+}
+
+struct World {
+    rig: Rig,
+    logs: Vec<Log>,
+    clients: Vec<Client>,
+    cursors: Vec<Cursor>,
+    step: u64,
+}
+
+impl World {
+    fn new(partitions: u16) -> Self {
+        let rig = Rig::new(partitions, QUEUE);
+        let logs = rig.partitions.all().map(|_| Log { epoch: 1, last: 10, began: (0, 10), events: Vec::new() });
+        let logs = logs.collect();
+        Self { rig, logs, clients: Vec::new(), cursors: Vec::new(), step: 0 }
+    }
+
+    fn partition(&self, number: usize) -> Partition {
+        self.rig.partitions.get(number as u16).unwrap()
+    }
+
+    fn places(&self) -> Vec<Option<Place>> {
+        self.logs.iter().map(|log| Some(log.now())).collect()
+    }
+
+    fn apply(&mut self, op: &Op) {
+        self.step += 1;
+        match op {
+            Op::Publish(choice) => {
+                let event = self.publish(*choice);
+                self.rig.dispatch(&event);
+            }
+            Op::Join { follows, cursor } => self.join(*follows, *cursor),
+            Op::Answer { which, back } => self.answer(*which, usize::from(*back)),
+            Op::Read { which, chunks } => {
+                if let Some(at) = pick(&self.clients, *which, |_| true) {
+                    let _read = (0..*chunks).take_while(|_| self.read_chunk(at)).count();
+                }
+            }
+            Op::Leave(which) => {
+                if let Some(at) = pick(&self.clients, *which, |_| true) {
+                    let client = self.clients.remove(at);
+                    self.rig.hub.leave(client.key);
+                    self.cursors.extend(client.cursor);
+                }
+            }
+            Op::Epoch { partition, ids_back } => {
+                let number = usize::from(*partition) % self.logs.len();
+                let log = &mut self.logs[number];
+                log.epoch += 1;
+                log.last = if *ids_back { log.last / 2 } else { log.last + 3 };
+                log.began = (log.events.len(), log.last);
+                let place = log.now();
+                self.resync(number, place, None, Reason::Epoch);
+            }
+            Op::Lost(choice) => {
+                // A session broke: the joins under way are turned away.
+                for client in self.clients.iter().filter(|client| client.owed.is_none()) {
+                    self.rig.hub.take(Delivery::Joined(Joined { connection: client.key, starts: None }));
+                }
+                let event = self.publish(*choice);
+                let addresses = event.frames.iter().map(|(address, _)| Arc::clone(address)).collect();
+                let number = event.partition.index();
+                self.resync(number, self.logs[number].now(), Some(addresses), Reason::HistoryLost);
+            }
+            Op::Lag(missed) => {
+                missed.iter().for_each(|choice| drop(self.publish(*choice)));
+                self.rig.hub.take(Delivery::Lagged(self.places()));
+            }
+            Op::Lift => self.rig.hub.lift(self.places()),
+            Op::Tick => self.rig.hub.tick(0, 1),
+            Op::Drain => self.rig.hub.drain(),
+        }
+        self.check_bounds();
+    }
+
+    fn publish(&mut self, choice: u8) -> Dispatch {
+        let first = NAMES[usize::from(choice) % NAMES.len()];
+        let partition = partition_of(first, self.rig.partitions);
+        let wanted = |at: usize, name: &&str| {
+            *name == first || (choice >> at & 1 == 1 && partition_of(name, self.rig.partitions) == partition)
+        };
+        let names: Vec<&str> =
+            NAMES.into_iter().enumerate().filter(|(at, name)| wanted(*at, name)).map(|(_, name)| name).collect();
+        let log = &mut self.logs[partition.index()];
+        log.last += 1 + u64::from(choice % 3);
+        self.step += 1;
+        let event = Published { epoch: log.epoch, ms: log.last, names, step: self.step };
+        log.events.push(event.clone());
+        self.dispatch(partition, &event)
+    }
+
+    fn dispatch(&self, partition: Partition, event: &Published) -> Dispatch {
+        let text = format!("c - - - - {{\"version\":{}}}", event.step);
+        let message = Message::decode(&text).unwrap();
+        let place = Place { epoch: epoch(event.epoch), id: id(event.ms) };
+        let frame = |name: &&str| {
+            let address = address(name);
+            let frame = Frame::encode(place, &message, &address, self.rig.partitions).unwrap();
+            (address, frame)
+        };
+        Dispatch { partition, id: place.id, frames: event.names.iter().map(frame).collect::<SmallVec<_>>() }
+    }
+
+    fn resync(&mut self, number: usize, place: Place, addresses: Option<Vec<Arc<Address>>>, reason: Reason) {
+        let partition = self.partition(number);
+        self.rig.hub.take(Delivery::Resync(Resync { partition, place, addresses, reason }));
+    }
+
+    fn join(&mut self, follows: u8, cursor: Option<u8>) {
+        let mut follows: Vec<&str> =
+            NAMES.into_iter().enumerate().filter(|(at, _)| follows >> at & 1 == 1).map(|(_, name)| name).collect();
+        if follows.is_empty() {
+            follows.push("a");
+        }
+        let asked = cursor.and_then(|which| pick(&self.cursors, which, |_| true)).map(|at| self.cursors[at].clone());
+        let key = self.rig.join(&follows);
+        let joined = self.logs.iter().map(|log| log.events.len()).collect();
+        let newest = vec![0; self.logs.len()];
+        self.clients.push(Client {
+            key,
+            follows,
+            asked,
+            joined,
+            owed: None,
+            // And a heartbeat, which only an empty queue takes.
+            bound: QUEUE + 100,
+            bytes: Vec::new(),
+            delivered: HashSet::new(),
+            newest,
+            resynced: HashMap::new(),
+            cursor: None,
+            ready: 0,
+        });
+    }
+
+    fn answer(&mut self, which: u8, back: usize) {
+        let Some(at) = pick(&self.clients, which, |client| client.owed.is_none()) else { return };
+        let client = &self.clients[at];
+        let mut owed: Vec<usize> = self.logs.iter().map(|log| log.events.len()).collect();
+        let mut starts = Vec::new();
+        for (number, log) in self.logs.iter().enumerate() {
+            let partition = self.partition(number);
+            let here = |name: &&&str| partition_of(name, self.rig.partitions) == partition;
+            let names: Vec<&str> = client.follows.iter().filter(here).copied().collect();
+            if names.is_empty() {
+                continue;
+            }
+            // Not from before the join, nor of another history.
+            let upto = log.events.len().saturating_sub(back).max(client.joined[number]).max(log.began.0);
+            let place = log.place(upto);
+            let cursor = client.asked.as_ref().map(|cursor| cursor.place(partition));
+            let mut start =
+                Start { partition, place, from: place, replay: Vec::new(), tail: false, resync: Vec::new() };
+            owed[number] = upto;
+            match cursor {
+                None => {}
+                Some(Some(cursor)) if cursor.epoch == epoch(log.epoch) => {
+                    let missed = log.events[log.began.0..upto].iter().filter(|event| id(event.ms) > cursor.id);
+                    owed[number] =
+                        log.began.0 + log.events[log.began.0..].iter().filter(|e| id(e.ms) <= cursor.id).count();
+                    let followed = missed.filter_map(|event| {
+                        let kept: Vec<&'static str> =
+                            event.names.iter().filter(|name| names.contains(name)).copied().collect();
+                        (!kept.is_empty()).then(|| Published { names: kept, ..event.clone() })
+                    });
+                    start.replay = followed.map(|event| self.dispatch(partition, &event)).collect();
+                    if !start.replay.is_empty() {
+                        start.from = cursor;
+                    }
+                    start.place = Place { id: place.id.max(cursor.id), ..place };
+                }
+                Some(_) => start.resync = names.iter().map(|name| (address(name), Reason::Epoch)).collect(),
+            }
+            starts.push(start);
+        }
+        let waiting = self.rig.hub.connections[client.key.slot as usize].is_ending();
+        self.rig.joined(client.key, starts);
+        let key = client.key;
+        let client = &mut self.clients[at];
+        client.owed = Some(owed);
+        client.bound += if waiting { 0 } else { self.rig.hub.connections[key.slot as usize].queued_bytes() } + 1_000;
+    }
+
+    /// Reads one chunk. False if there is none.
+    fn read_chunk(&mut self, at: usize) -> bool {
+        self.step += 1;
+        let client = &mut self.clients[at];
+        let Poll::Ready(Some(bytes)) = self.rig.hub.poll(client.key, Waker::noop()) else { return false };
+        client.bytes.extend(bytes);
+        if client.bytes.ends_with(b"\n\n") {
+            for seen in rig::parse(&std::mem::take(&mut client.bytes)) {
+                client.see(&seen, &self.logs, self.rig.partitions, self.step);
+            }
+            client.check(&self.logs, self.rig.partitions, true);
+        }
+        true
+    }
+
+    fn check_bounds(&self) {
+        for client in &self.clients {
+            let held = self.rig.hub.connections[client.key.slot as usize].queued_bytes();
+            assert!(held <= client.bound, "{held} bytes wait, more than {}", client.bound);
+        }
+    }
+
+    /// Answers every join, reads all that waits, and checks that nothing is missing.
+    fn finish(mut self) {
+        (0..self.clients.len()).for_each(|_| self.answer(0, 0));
+        for at in 0..self.clients.len() {
+            while self.read_chunk(at) {}
+            let client = &self.clients[at];
+            if !self.rig.hub.connections[client.key.slot as usize].is_ending() {
+                client.check(&self.logs, self.rig.partitions, false);
+                assert!(client.ready > 0, "it was never told that it is up to date");
+            }
+        }
+        self.clients.iter().for_each(|client| self.rig.hub.leave(client.key));
+        assert!(self.rig.hub.table.is_empty() && self.rig.hub.connections.is_empty());
+    }
+}
+
+impl Client {
+    fn see(&mut self, seen: &rig::Seen, logs: &[Log], partitions: Partitions, step: u64) {
+        if let Some(id) = &seen.id {
+            self.cursor = Some(Cursor::decode(id, partitions).unwrap());
+        }
+        if let Some(name) = &seen.name {
+            self.ready += u32::from(name == "tidings.ready");
+        } else if let Some((topic, _)) = seen.resync() {
+            assert!(self.follows.contains(&topic.as_str()), "{topic} is not followed");
+            assert_eq!(seen.id, None);
+            self.resynced.insert(topic, step);
+        } else {
+            let topics = seen.topics();
+            let partition = partition_of(&topics[0], partitions).index();
+            let event = logs[partition].events.iter().find(|event| event.step == seen.ms()).unwrap();
+            let expected: Vec<&str> = event.names.iter().filter(|n| self.follows.contains(n)).copied().collect();
+            assert_eq!(topics, expected);
+            assert!(event.step > self.newest[partition], "out of order, or twice: {event:?}");
+            self.newest[partition] = event.step;
+            self.delivered.insert(event.step);
+        }
+    }
+
+    /// Whether everything was delivered or resynced: up to the cursor, or all of it.
+    fn check(&self, logs: &[Log], partitions: Partitions, up_to_cursor: bool) {
+        let Some(owed) = &self.owed else { return };
+        for (number, log) in logs.iter().enumerate() {
+            let cursor = self.cursor.as_ref().and_then(|cursor| cursor.place(partitions.get(number as u16)?));
+            let before = |event: &&Published| {
+                let passed = cursor.is_some_and(|c| (c.epoch.bits(), c.id) >= (event.epoch, id(event.ms)));
+                !up_to_cursor || passed
+            };
+            for event in log.events[owed[number]..].iter().filter(before) {
+                for name in event.names.iter().filter(|name| self.follows.contains(name)) {
+                    let resynced = self.resynced.get(*name).is_some_and(|at| *at >= event.step);
+                    assert!(self.delivered.contains(&event.step) || resynced, "{name} lost {event:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The place of one of those that fit, chosen by a small number.
+fn pick<T>(of: &[T], which: u8, fits: impl Fn(&T) -> bool) -> Option<usize> {
+    let fitting: Vec<usize> = (0..of.len()).filter(|at| fits(&of[*at])).collect();
+    (!fitting.is_empty()).then(|| fitting[usize::from(which) % fitting.len()])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_in_silence(partitions in 1..4_u16, ops in proptest::collection::vec(any_op(), 1..120)) {
+        let mut world = World::new(partitions);
+        ops.iter().for_each(|op| world.apply(op));
+        world.finish();
+    }
+}
