@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidings_publisher::Receipt;
 use tidings_shared::cursor::Place;
@@ -26,13 +26,25 @@ struct Shared {
     partitions: Partitions,
     retention: Retention,
     gateway: String,
+    clock: Clock,
     state: Mutex<State>,
+}
+
+/// Milliseconds since 1970; may step, as the clocks of servers do.
+struct Clock(Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     logs: Vec<Log>,
-    keys: HashMap<String, (Receipt, Instant)>,
+    keys: HashMap<String, Receipt>,
+    /// When each key became known, oldest first.
+    known_since: VecDeque<(u64, String)>,
     channels: HashSet<String>,
     sink: Option<PushSink>,
 }
@@ -55,16 +67,35 @@ struct Stream {
 impl MemoryStore {
     /// An empty store with epochs of its own.
     pub fn new(namespace: Namespace, partitions: Partitions, retention: Retention, gateway: String) -> Self {
+        Self::with_clock(namespace, partitions, retention, gateway, system_ms)
+    }
+
+    fn with_clock(
+        namespace: Namespace,
+        partitions: Partitions,
+        retention: Retention,
+        gateway: String,
+        clock: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
         let logs = partitions
             .all()
             .map(|_| Log {
                 epoch: Epoch::from_random(fastrand::u32(..)),
-                last: Id { ms: now_ms(), seq: 0 },
+                last: Id { ms: clock(), seq: 0 },
                 streams: HashMap::new(),
             })
             .collect();
         let state = Mutex::new(State { logs, ..State::default() });
-        Self { shared: Arc::new(Shared { namespace, partitions, retention, gateway, state }) }
+        Self {
+            shared: Arc::new(Shared {
+                namespace,
+                partitions,
+                retention,
+                gateway,
+                clock: Clock(Box::new(clock)),
+                state,
+            }),
+        }
     }
 
     /// How many partitions there are.
@@ -77,13 +108,15 @@ impl MemoryStore {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let prepared = event.prepare(&time)?;
         let mut state = self.shared.lock();
-        state.keys.retain(|_, (_, at)| at.elapsed() < Duration::from_millis(limits::KEY_AGE_MS));
-        if let Some((known, _)) = prepared.key.as_ref().and_then(|key| state.keys.get(key)) {
+        let now = self.shared.now();
+        state.forget_keys(now);
+        if let Some(known) = prepared.key.as_ref().and_then(|key| state.keys.get(key)) {
             return Ok(Receipt { duplicate: true, ..known.clone() });
         }
         let receipt = self.shared.append(&mut state, &prepared);
         if let Some(key) = prepared.key {
-            state.keys.insert(key, (receipt.clone(), Instant::now()));
+            state.known_since.push_back((now, key.clone()));
+            state.keys.insert(key, receipt.clone());
         }
         Ok(receipt)
     }
@@ -106,13 +139,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn now(&self) -> u64 {
+        (self.clock.0)()
+    }
+
     fn append(&self, state: &mut State, prepared: &Prepared) -> Receipt {
         let mut ids: HashMap<Partition, Id> = HashMap::new();
         let mut receipt = Receipt::default();
         for address in &prepared.addresses {
             let partition = self.partitions.of(address);
             let Some(log) = state.logs.get_mut(partition.index()) else { continue };
-            let id = *ids.entry(partition).or_insert_with(|| log.advance());
+            let id = *ids.entry(partition).or_insert_with(|| log.advance(self.now()));
             log.append(address, id, &prepared.message, &self.retention);
             let text = format!("1 {id} {} {}", log.epoch, prepared.message);
             state.push(self.namespace.keys(partition).stream(address), text);
@@ -129,6 +166,14 @@ impl Shared {
 }
 
 impl State {
+    fn forget_keys(&mut self, now: u64) {
+        let old = |since: u64| since.saturating_add(limits::KEY_AGE_MS) <= now;
+        while self.known_since.front().is_some_and(|(since, _)| old(*since)) {
+            let forgotten = self.known_since.pop_front();
+            forgotten.and_then(|(_, key)| self.keys.remove(&key));
+        }
+    }
+
     fn push(&self, channel: String, text: String) {
         if let Some(sink) = self.sink.as_ref().filter(|_| self.channels.contains(&channel)) {
             sink.push(channel.into(), text.into());
@@ -138,8 +183,8 @@ impl State {
 
 impl Log {
     /// The next id: the clock's, or right above the last where the clock stands still or went back.
-    fn advance(&mut self) -> Id {
-        let now = Id { ms: now_ms(), seq: 0 };
+    fn advance(&mut self, now: u64) -> Id {
+        let now = Id { ms: now, seq: 0 };
         self.last = if now > self.last { now } else { self.last.next() };
         self.last
     }
@@ -152,13 +197,14 @@ impl Log {
         }
     }
 
-    fn read(&self, address: &Address, span: Span, retention: &Retention, bytes: &mut u64) -> Entries {
+    fn read(&self, address: &Address, span: Span, retention: &Retention, now: u64, bytes: &mut u64) -> Entries {
         let (after, up_to) = match span {
             Span::After(after) => (after, Id { ms: u64::MAX, seq: u64::MAX }),
             Span::Between(after, up_to) => (after, up_to),
             Span::Latest => return self.latest(address),
         };
-        if after.ms.saturating_add(retention.age_ms) <= now_ms() {
+        // By the last id where the clock stepped back behind it: what was dropped as too old must not look young again.
+        if after.ms.saturating_add(retention.age_ms) <= now.max(self.last.ms) {
             return Entries { status: Status::Lost, messages: Vec::new() };
         }
         let Some(stream) = self.streams.get(address) else { return Entries::none(Status::Complete) };
@@ -209,12 +255,13 @@ impl MemoryClient {
 
     pub(super) fn beacon(&self, partition: Partition, seen: Id) -> Place {
         let mut state = self.shared.lock();
-        let too_old = now_ms().saturating_sub(self.shared.retention.age_ms);
+        let now = self.shared.now();
         let Some(log) = state.logs.get_mut(partition.index()) else {
             return Place { epoch: Epoch::from_random(0), id: Id::ZERO };
         };
+        log.last = log.last.max(seen).max(Id { ms: now, seq: 0 });
+        let too_old = log.last.ms.saturating_sub(self.shared.retention.age_ms);
         log.streams.retain(|_, stream| stream.entries.back().is_some_and(|(id, _)| id.ms > too_old));
-        log.last = log.last.max(seen).max(Id { ms: now_ms(), seq: 0 });
         let place = Place { epoch: log.epoch, id: log.last };
         let channel = self.shared.namespace.keys(partition).beacon(&self.shared.gateway);
         state.push(channel, format!("1 {} {}", place.id, place.epoch));
@@ -228,11 +275,11 @@ impl MemoryClient {
         span: Span,
         mut bytes: u64,
     ) -> History {
-        let state = self.shared.lock();
+        let (state, now) = (self.shared.lock(), self.shared.now());
         let Some(log) = state.logs.get(partition.index()) else {
             return History { epoch: None, last: Id::ZERO, entries: Vec::new() };
         };
-        let entries = addresses.iter().map(|a| log.read(a, span, &self.shared.retention, &mut bytes)).collect();
+        let entries = addresses.iter().map(|a| log.read(a, span, &self.shared.retention, now, &mut bytes)).collect();
         History { epoch: Some(log.epoch), last: log.last, entries }
     }
 
@@ -250,6 +297,9 @@ impl MemoryClient {
     }
 }
 
-fn now_ms() -> u64 {
+fn system_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
+
+#[cfg(test)]
+mod tests;
