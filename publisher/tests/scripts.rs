@@ -342,6 +342,19 @@ async fn history_tells_when_the_place_is_older_than_what_is_kept() {
 }
 
 #[tokio::test]
+async fn what_expired_while_the_clock_was_ahead_is_not_whole_when_it_steps_back() {
+    let mut store = Store::start().await;
+    let (_, start) = store.attach(7, "run", RETENTION).await;
+    store.publish(&["a"]).await;
+    let ahead = Id { ms: store.now_ms().await + 2 * RETENTION.age_ms, seq: 0 };
+    store.beacon(7, "run", ahead, None).await;
+    assert_eq!(store.command::<u8>("DEL {tidings:0}:t:a").await, 1, "as Redis does when its time has come");
+    let start: Id = start.parse().unwrap();
+    assert_eq!(store.history(&["a"], Span::After(start), PLENTY).await.one().0, "lost");
+    assert_eq!(store.history(&["a"], Span::After(ahead), PLENTY).await.one().0, "ok");
+}
+
+#[tokio::test]
 async fn history_vouches_for_nothing_where_no_gateway_has_set_a_retention() {
     let mut store = Store::start().await;
     let first = store.publish(&["a"]).await.id;

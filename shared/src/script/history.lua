@@ -25,11 +25,15 @@ local answer = { kept[1] or '', '0-0' }
 if redis.call('EXISTS', KEYS[1]) == 1 then
   answer[2] = info(KEYS[1])['last-generated-id']
 end
-local now = redis.call('TIME')
+-- The journal's last id is no older than any beacon: where the clock stepped back behind it, streams that expired before
+-- must not look as if they had never been.
+local time = redis.call('TIME')
+local last_ms = tonumber(string.match(answer[2], '^(%d+)'))
+local now = math.max(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000, last_ms)
 -- Where no gateway has set an age, each publisher goes by its own: no place is then surely young enough.
 local age = tonumber(kept[2] or 0)
 local after_ms = tonumber(string.match(after, '^(%d+)'))
-local too_old = not tail and tonumber(now[1]) * 1000 + tonumber(now[2]) / 1000 - after_ms >= age
+local too_old = not tail and now - after_ms >= age
 -- A stream that is not there lost nothing: had it got an event after a place that is not too old, it would still be.
 local function complete(stream)
   if redis.call('EXISTS', stream) == 0 then
