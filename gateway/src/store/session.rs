@@ -74,6 +74,10 @@ const PUSHES: usize = 65_536;
 
 impl PushSink {
     pub(super) fn push(&self, channel: Box<str>, text: Box<str>) {
+        // Nothing behind a gap, or it would be taken for what comes next.
+        if self.end.broken.load(Ordering::Acquire) {
+            return;
+        }
         if let Err(TrySendError::Full(_)) = self.sender.try_send(Push { channel, text }) {
             self.end.behind.store(true, Ordering::Release);
             self.close();
@@ -252,5 +256,25 @@ impl Client {
             Self::Memory(client) => Ok(client.missed(partition)),
             Self::Redis(client) => client.missed(partition, after, up_to).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_comes_behind_a_gap() {
+        let (sink, mut pushes) = pushes();
+        let push = |n: usize| sink.push("c".into(), n.to_string().into());
+        (0..=PUSHES).for_each(push);
+        assert!(sink.is_closed() && sink.end.behind.load(Ordering::Acquire));
+        assert_eq!(&*pushes.recv().await.unwrap().text, "0");
+        push(PUSHES + 1);
+        let mut last = None;
+        while let Ok(push) = pushes.try_recv() {
+            last = Some(push.text);
+        }
+        assert_eq!(last.unwrap().parse::<usize>().unwrap(), PUSHES - 1);
     }
 }

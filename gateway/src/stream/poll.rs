@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_shared::Partitions;
+use tidings_shared::message::json_string;
 use tokio::time::{Instant, timeout_at};
 
 use super::StreamLimits;
@@ -116,7 +117,11 @@ impl Frames {
                     self.ready |= name == "tidings.ready";
                 }
                 Some(("data", data)) if !control => {
-                    self.events.extend(RawValue::from_string(data.to_owned()).ok());
+                    let event = RawValue::from_string(data.to_owned()).or_else(|_| {
+                        // A foreign publisher's: a stream would carry it as it is, and here it is text.
+                        RawValue::from_string(json_string(data))
+                    });
+                    self.events.extend(event.ok());
                 }
                 _ => {}
             }
@@ -143,5 +148,7 @@ mod tests {
         frames.take(&Bytes::from("event: tidings.ready\nid: 1.7.1-0\ndata: {\"connection\":\"x\",\"topics\":[]}\n\n"));
         assert!(frames.ready);
         assert_eq!(frames.events.len(), 2);
+        frames.take(&Bytes::from("data: {\"topic\":\"a\",no json}\n\n"));
+        assert_eq!(frames.events[2].get(), r#""{\"topic\":\"a\",no json}""#);
     }
 }
