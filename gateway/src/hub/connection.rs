@@ -167,11 +167,14 @@ impl Connection {
     /// Drops all that waits: everything must be refetched. The connection is told when it reads next, so one that does
     /// not read costs nothing more.
     pub fn owe(&mut self, reason: Reason) {
-        if !self.is_ending() {
-            self.queue.clear();
-            self.owes = Some(reason);
-            self.wake();
+        match &mut self.phase {
+            Phase::Joining(waiting) => *waiting = Waiting::default(),
+            Phase::Live => {}
+            Phase::Ending => return,
         }
+        self.queue.clear();
+        self.owes = Some(reason);
+        self.wake();
     }
 
     /// Tells it to refetch one address, as `frame` says.
@@ -257,7 +260,7 @@ impl Connection {
     /// Queues a heartbeat, which carries the cursor, lifted to the watermarks. A connection that does not read gets
     /// none, and one that is owed a resync keeps its cursor.
     pub fn tick(&mut self, watermarks: &[Option<Place>], encode: impl FnOnce(String) -> Bytes) {
-        if !self.queue.is_empty() || self.owes.is_some() {
+        if !self.queue.is_empty() || (self.is_live() && self.owes.is_some()) {
             return;
         }
         let frame = match self.phase {

@@ -121,11 +121,6 @@ impl Hub {
     fn lagged(&mut self, places: Vec<Option<Place>>) {
         tracing::warn!(worker = self.worker, "the worker fell behind; all its connections are resynced");
         for (_, connection) in &mut self.connections {
-            if connection.is_joining() {
-                // The answer to its join may be among what was dropped.
-                connection.end(Some(control::retry(control::retry_delay(self.options.retry))));
-                continue;
-            }
             connection.owe(Reason::Slow);
             for (partition, place) in self.partitions.all().zip(&places) {
                 if let Some(place) = place {

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use tidings_shared::keys::Namespace;
 use tidings_shared::{Address, Partition, Partitions};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 pub use self::handle::{Command, ReaderHandle};
 pub use self::join::{From, Join};
@@ -146,14 +147,15 @@ impl Reader {
             store.connect().await
         };
         tokio::pin!(opening);
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 opened = &mut opening => return Some(opened),
-                command = commands.recv() => {
-                    self.refuse(command?);
-                    self.flush();
-                }
+                command = commands.recv() => self.refuse(command?),
+                // A worker that lagged is told as soon as it has room, also now.
+                _ = seconds.tick() => {}
             }
+            self.flush();
         }
     }
 
@@ -198,6 +200,8 @@ impl Reader {
         let mut pushes = Vec::with_capacity(TURN);
         let mut asked = Vec::with_capacity(TURN);
         let mut beacons = tokio::time::interval(self.options.beacon);
+        // A reader that was stopped for a while would send all that it missed at once.
+        beacons.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
