@@ -27,9 +27,13 @@ impl Lifecycle {
     }
 }
 
-/// The process answers.
-pub async fn livez() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+/// The process answers, and its reader runs. If not, only a new process helps.
+pub async fn livez(reader: Data<ReaderHandle>) -> HttpResponse {
+    let (mut response, body) = match reader.is_gone() {
+        false => (HttpResponse::Ok(), "ok\n"),
+        true => (HttpResponse::InternalServerError(), "the reader has ended\n"),
+    };
+    response.content_type("text/plain; charset=utf-8").body(body)
 }
 
 #[derive(Serialize)]
@@ -68,4 +72,19 @@ pub async fn readyz(reader: Data<ReaderHandle>, partitions: Data<Partitions>, li
     let readiness = Readiness { ready, draining, policy: status.policy(), partitions: each.collect() };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Status;
+
+    #[actix_web::test]
+    async fn a_process_without_a_reader_is_dead() {
+        let (reader, commands) = ReaderHandle::new(Status::new(Partitions::ONE));
+        let reader = Data::new(reader);
+        assert_eq!(livez(reader.clone()).await.status(), 200);
+        drop(commands);
+        assert_eq!(livez(reader).await.status(), 500);
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidings_shared::Partitions;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::{Hub, SharedHub, Size};
 use crate::control::Reason;
@@ -53,9 +54,19 @@ pub fn spawn(
     let (worker, deliveries) = reader.register();
     let hub = Hub::new(worker, reader.clone(), partitions, options.clone());
     let hub = Rc::new(RefCell::new(hub));
-    actix_web::rt::spawn(feed(Rc::clone(&hub), deliveries, options.heartbeat, metrics.clone()));
+    let feed = actix_web::rt::spawn(feed(Rc::clone(&hub), deliveries, options.heartbeat, metrics));
+    actix_web::rt::spawn(watch_feed(Rc::clone(&hub), feed));
     actix_web::rt::spawn(watch_drain(Rc::clone(&hub), drain));
     HubHandle { hub, options }
+}
+
+/// A hub that nothing feeds any more, as the reader is gone or a panic ended the task, would keep its connections in
+/// silence: it ends them, and they come back to another.
+async fn watch_feed(hub: SharedHub, feed: JoinHandle<()>) {
+    if feed.await.is_err() {
+        tracing::error!("a worker's hub is broken; its connections end");
+    }
+    hub.borrow_mut().drain();
 }
 
 async fn watch_drain(hub: SharedHub, mut drain: watch::Receiver<bool>) {
@@ -131,4 +142,33 @@ fn report(hub: &SharedHub, metrics: &Metrics, counted: &mut Size) {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hub::Follow;
+    use crate::reader::{Command, From, Status};
+
+    #[actix_web::test]
+    async fn connections_end_when_nothing_feeds_them_any_more() {
+        let (reader, mut commands) = ReaderHandle::new(Status::new(Partitions::ONE));
+        let second = Duration::from_secs(1);
+        let options = HubOptions { gateway: "gw".into(), queue: 1_000, retry: second, heartbeat: second };
+        let (_drain, draining) = watch::channel(false);
+        let handle = spawn(&reader, Partitions::ONE, options, Metrics::new(), draining);
+        let Some(Command::Register(_, sender)) = commands.recv().await else { panic!("no worker") };
+        let follow = Follow { addresses: vec![Arc::new("a".parse().unwrap())].into(), types: Rc::from([]) };
+        let connection = handle.hub.borrow_mut().join(follow, From::Now);
+        drop(sender);
+        let next = || poll_fn(|context| handle.hub.borrow_mut().poll(connection, context.waker()));
+        let mut bytes = Vec::new();
+        while let Some(chunk) = next().await {
+            bytes.extend(chunk);
+        }
+        assert!(String::from_utf8(bytes).unwrap().contains("event: tidings.goodbye"));
+    }
 }

@@ -50,6 +50,11 @@ impl ReaderHandle {
         let _gone = self.commands.send(command);
     }
 
+    /// Whether the reader has ended, which is a mistake of ours while anyone asks: this process is of no use any more.
+    pub fn is_gone(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// How the reader is.
     pub fn status(&self) -> &Status {
         &self.status

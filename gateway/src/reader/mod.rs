@@ -92,10 +92,20 @@ pub fn spawn(store: Store, options: ReaderOptions, metrics: Metrics) -> std::io:
     let (handle, commands) = ReaderHandle::new(status.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        let _down = Down(status.clone());
         let reader = Reader::new(store, options, status, metrics);
         runtime.block_on(tokio::task::LocalSet::new().run_until(reader.run(commands)));
     })?;
     Ok(handle)
+}
+
+/// Readiness does not outlive the reader, also if a panic ends it.
+struct Down(Status);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        self.0.all_down("the reader has ended");
+    }
 }
 
 impl Reader {

@@ -339,3 +339,13 @@ async fn connections_of_a_session_that_broke_are_turned_away() {
     assert_eq!(rig.requests.abandon().collect::<Vec<_>>(), [(0, key)]);
     assert_eq!(rig.requests.abandon().count(), 0);
 }
+
+#[test]
+fn readiness_does_not_outlive_the_reader() {
+    let status = Status::new(Partitions::ONE);
+    status.up(the_partition());
+    let down = Down(status.clone());
+    assert!(status.is_ready());
+    drop(down);
+    assert!(!status.is_ready());
+}
