@@ -52,6 +52,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Out
         beacon: config.beacon.interval,
         replay_bytes: config.replay.bytes,
         recent_bytes: config.replay.recent as usize,
+        linger: config.replay.linger,
     };
     let reader = reader::spawn(store.clone(), options, metrics.clone())?;
     let parts = Parts {

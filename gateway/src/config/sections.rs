@@ -97,6 +97,8 @@ pub struct Replay {
     pub bytes: u64,
     /// Recent frames kept in memory to answer resumes without the store, in bytes; 0 keeps none.
     pub recent: u64,
+    /// How long an address stays subscribed after its last connection left.
+    pub linger: Duration,
 }
 
 /// What one connection may ask for.
@@ -166,7 +168,7 @@ impl Default for Stream {
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { bytes: 1024 * 1024, recent: 64 * 1024 * 1024 }
+        Self { bytes: 1024 * 1024, recent: 64 * 1024 * 1024, linger: Duration::from_secs(30) }
     }
 }
 

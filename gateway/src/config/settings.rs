@@ -91,6 +91,7 @@ settings! {
     "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, addresses are resynced";
     "replay.bytes" = replay.bytes: Size(4 * KIB, 64 * MIB), "The most that one connection is sent as replay; over it, addresses are resynced";
     "replay.recent" = replay.recent: Size(0, 64 * GIB), "Recent frames kept in memory, so that most resumes never reach the store";
+    "replay.linger" = replay.linger: Span(ms(0), seconds(600)), "How long an address stays subscribed, and its recent frames kept, after its last connection left";
     "limits.topics" = limits.topics: Count(1..=1000), "The most topics of one connection";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
     "demo.enabled" = demo.enabled: Switch, "Serve the demo page and its backend; by default only with memory://";

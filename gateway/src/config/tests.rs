@@ -113,6 +113,7 @@ fn every_bound_holds() {
         ("stream.queue", "4KiB", "4095", "64MiB", "65MiB"),
         ("replay.bytes", "4KiB", "4095", "64MiB", "65MiB"),
         ("replay.recent", "0", "-1", "64GiB", "65GiB"),
+        ("replay.linger", "0s", "-1s", "10m", "11m"),
         ("limits.topics", "1", "0", "1000", "1001"),
         ("drain.grace", "0s", "-1s", "10m", "601s"),
         ("auth.insecure", "false", "", "true", "yes"),

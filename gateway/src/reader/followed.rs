@@ -24,6 +24,8 @@ pub struct Followed {
     pub pending: Option<watch::Receiver<bool>>,
     /// Everything after this id is in `recent`. Unknown until history was read once.
     pub since: Option<Id>,
+    /// Where that reading ended. What came before it may never come in live, as the subscription is younger.
+    read_to: Id,
     recent: VecDeque<(Id, Frame)>,
     /// When the last worker left, while none is here.
     left: Option<Instant>,
@@ -33,6 +35,11 @@ impl Followed {
     /// Whether all that came after `id` is here.
     pub fn reaches_back_to(&self, id: Id) -> bool {
         self.pending.is_none() && self.since.is_some_and(|since| since <= id)
+    }
+
+    /// Whether all that comes after `watermark` comes in live. Below where the reading ended some of it does not.
+    pub fn is_live_from(&self, watermark: Id) -> bool {
+        self.read_to <= watermark
     }
 
     /// What came after `id`, oldest first.
@@ -60,17 +67,24 @@ pub struct FollowTable {
     frames: usize,
     bytes: usize,
     limit: usize,
+    /// How long an address stays after the last connection left, so that a page change or a broken connection costs no
+    /// subscription, and its recent frames are still here.
+    linger: Duration,
     left: VecDeque<(Instant, Arc<Address>)>,
 }
 
-/// How long an address stays subscribed after the last connection left, so that a page change or a broken connection
-/// costs no subscription, and its recent frames are still here.
-const LINGER: Duration = Duration::from_secs(30);
-
 impl FollowTable {
     /// An empty table whose recent frames may take `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self { addresses: HashMap::new(), order: VecDeque::new(), frames: 0, bytes: 0, limit, left: VecDeque::new() }
+    pub fn new(limit: usize, linger: Duration) -> Self {
+        Self {
+            addresses: HashMap::new(),
+            order: VecDeque::new(),
+            frames: 0,
+            bytes: 0,
+            limit,
+            linger,
+            left: VecDeque::new(),
+        }
     }
 
     /// What is known of `address`.
@@ -110,7 +124,16 @@ impl FollowTable {
             new = true;
             let (partition, channel) = home();
             let workers = SmallVec::new();
-            Followed { partition, channel, workers, pending: None, since: None, recent: VecDeque::new(), left: None }
+            Followed {
+                partition,
+                channel,
+                workers,
+                pending: None,
+                since: None,
+                read_to: Id::ZERO,
+                recent: VecDeque::new(),
+                left: None,
+            }
         });
         followed.left = None;
         if !followed.workers.contains(&worker) {
@@ -141,7 +164,7 @@ impl FollowTable {
     /// Forgets the addresses that nobody has followed for as long as they linger; tells their channels.
     pub fn expire(&mut self, now: Instant) -> Vec<String> {
         let mut channels = Vec::new();
-        while self.left.front().is_some_and(|(at, _)| now.duration_since(*at) >= LINGER) {
+        while self.left.front().is_some_and(|(at, _)| now.duration_since(*at) >= self.linger) {
             let Some((at, address)) = self.left.pop_front() else { break };
             if self.addresses.get(&address).is_some_and(|f| f.left == Some(at) && f.pending.is_none()) {
                 channels.extend(self.remove(&address));
@@ -204,6 +227,7 @@ impl FollowTable {
         self.frames -= followed.recent.len();
         let live: Vec<_> = followed.recent.drain(..).filter(|(id, _)| *id > up_to).collect();
         followed.since = Some(since);
+        followed.read_to = up_to;
         for (id, frame) in read.into_iter().chain(live) {
             self.remember(address, id, &frame);
         }
@@ -243,6 +267,9 @@ impl FollowTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LINGER: Duration = Duration::from_secs(30);
+
     use tidings_shared::cursor::Place;
     use tidings_shared::{Epoch, Message, Partitions};
 
@@ -265,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_address_lingers_and_goes_only_if_nobody_came_back() {
-        let mut table = FollowTable::new(1_000);
+        let mut table = FollowTable::new(1_000, LINGER);
         let now = Instant::now();
         let (a, new) = follow(&mut table, 0, "a");
         assert!(new);
@@ -281,7 +308,7 @@ mod tests {
     #[test]
     fn recent_frames_are_bounded_and_say_how_far_they_reach_back() {
         let size = frame(id(10)).bytes().len();
-        let mut table = FollowTable::new(3 * size);
+        let mut table = FollowTable::new(3 * size, LINGER);
         let (a, _) = follow(&mut table, 0, "a");
         table.complete(&a, id(9), id(9), Vec::new());
         for ms in 10..20 {
@@ -295,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_was_read_comes_before_what_came_live_meanwhile() {
-        let mut table = FollowTable::new(100_000);
+        let mut table = FollowTable::new(100_000, LINGER);
         let (a, _) = follow(&mut table, 0, "a");
         for ms in [12, 14] {
             table.remember(&a, id(ms), &frame(id(ms)));
@@ -309,7 +336,7 @@ mod tests {
 
     #[test]
     fn who_leaves_without_having_followed_leaves_no_trace() {
-        let mut table = FollowTable::new(1_000);
+        let mut table = FollowTable::new(1_000, LINGER);
         let now = Instant::now();
         let (a, _) = follow(&mut table, 0, "a");
         table.leave(0, &a, now);
@@ -322,7 +349,7 @@ mod tests {
 
     #[test]
     fn names_of_frames_that_are_gone_do_not_pile_up() {
-        let mut table = FollowTable::new(1_000_000);
+        let mut table = FollowTable::new(1_000_000, LINGER);
         let now = Instant::now();
         for round in 0..10_000_u64 {
             let (a, _) = follow(&mut table, 0, "a");

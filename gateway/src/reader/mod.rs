@@ -54,6 +54,8 @@ pub struct ReaderOptions {
     pub replay_bytes: u64,
     /// Bytes of recent frames that are kept.
     pub recent_bytes: usize,
+    /// How long an address stays subscribed after the last connection left.
+    pub linger: Duration,
 }
 
 /// What a channel carries.
@@ -115,7 +117,7 @@ impl Reader {
         Self {
             partitions,
             states: partitions.all().map(|p| PartitionState::new(p, partitions, now)).collect(),
-            table: FollowTable::new(options.recent_bytes),
+            table: FollowTable::new(options.recent_bytes, options.linger),
             routes: HashMap::new(),
             outboxes: Outboxes::default(),
             status,

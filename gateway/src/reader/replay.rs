@@ -51,7 +51,8 @@ pub fn merge<'a>(
 /// What the recent frames of `addresses` hold after `after`, up to and with `up_to`, if they all reach back that far and
 /// it is no more than `bytes`.
 ///
-/// `up_to` is the watermark: what a read for another join brought from beyond it will also come in live.
+/// `up_to` is the watermark: what comes after it must all come in live. Where a read for another join has brought more
+/// than that, some of it will and some (from before the subscription) will not, until the watermark has caught up.
 pub fn from_memory(
     table: &FollowTable,
     partition: Partition,
@@ -62,7 +63,7 @@ pub fn from_memory(
     let mut frames = Vec::new();
     let mut size = 0;
     for address in addresses {
-        let followed = table.get(address).filter(|followed| followed.reaches_back_to(after))?;
+        let followed = table.get(address).filter(|f| f.reaches_back_to(after) && f.is_live_from(up_to))?;
         for frame in followed.after(after).take_while(|(id, _)| *id <= up_to) {
             size += frame.1.bytes().len() as u64;
             frames.push((address, frame));
