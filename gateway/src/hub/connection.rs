@@ -117,8 +117,9 @@ impl Connection {
         self.places.lift(watermarks);
     }
 
-    /// Takes an event; `frame` is the one for the addresses that it follows.
-    pub fn take(&mut self, partition: Partition, id: Id, frame: &Frame, stats: &mut Stats) {
+    /// Takes an event; `frame` is the one for the addresses that it follows. If that makes it due to be woken, `due` gets
+    /// its waker.
+    pub fn take(&mut self, partition: Partition, id: Id, frame: &Frame, stats: &mut Stats, due: &mut Vec<Waker>) {
         match &mut self.phase {
             Phase::Joining(_) if self.owes.is_some() => {}
             Phase::Joining(waiting) => {
@@ -132,7 +133,7 @@ impl Connection {
             Phase::Live => {
                 if self.places.advance(partition, id) {
                     self.enqueue(frame, false, stats);
-                    self.wake();
+                    due.extend(self.waker.take());
                 }
             }
             Phase::Ending => {}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::task::Waker;
 
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
@@ -13,7 +14,7 @@ use crate::frame::Frame;
 use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync};
 
 impl Hub {
-    /// Takes a delivery that is not a batch of events.
+    /// Takes a delivery.
     pub fn take(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Batch(batch) => {
@@ -21,6 +22,7 @@ impl Hub {
                     self.dispatch(event);
                 }
                 self.lift(batch.watermarks);
+                self.wake();
             }
             Delivery::Joined(joined) => self.joined(joined),
             Delivery::Resync(resync) => self.resync(&resync),
@@ -28,7 +30,13 @@ impl Hub {
         }
     }
 
-    /// Gives an event to all that follow one of its addresses; tells how many.
+    /// Wakes the connections that got events.
+    pub fn wake(&mut self) {
+        self.due.drain(..).for_each(Waker::wake);
+    }
+
+    /// Gives an event to all that follow one of its addresses; tells how many. They write it after [`Hub::wake`], in one
+    /// go with all that they got until then.
     pub fn dispatch(&mut self, event: &Dispatch) -> usize {
         match event.frames.as_slice() {
             [(address, frame)] => self.dispatch_one(event, address, frame),
@@ -37,11 +45,11 @@ impl Hub {
     }
 
     fn dispatch_one(&mut self, event: &Dispatch, address: &Arc<Address>, frame: &Frame) -> usize {
-        let Self { table, connections, stats, .. } = self;
+        let Self { table, connections, stats, due, .. } = self;
         let mut count = 0;
         for slot in table.followers(address) {
             if let Some(connection) = connections.get_mut(slot as usize) {
-                connection.take(event.partition, event.id, frame, stats);
+                connection.take(event.partition, event.id, frame, stats, due);
             }
             count += 1;
         }
@@ -64,7 +72,7 @@ impl Hub {
                 Dispatch { frames, ..*event }.frame()
             });
             if let (Some(frame), Some(connection)) = (frame, self.connections.get_mut(slot as usize)) {
-                connection.take(event.partition, event.id, frame, &mut self.stats);
+                connection.take(event.partition, event.id, frame, &mut self.stats, &mut self.due);
             }
         }
         count

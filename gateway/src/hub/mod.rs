@@ -45,6 +45,8 @@ pub struct Hub {
     serial: u64,
     watermarks: Vec<Option<Place>>,
     stats: Stats,
+    /// Of the connections that got events since the last [`Hub::wake`].
+    due: Vec<Waker>,
     /// Whether new connections are turned away, as the process is about to end.
     draining: bool,
 }
@@ -62,6 +64,7 @@ impl Hub {
             serial: 0,
             watermarks: vec![None; usize::from(partitions.count())],
             stats: Stats::default(),
+            due: Vec::new(),
             draining: false,
         }
     }

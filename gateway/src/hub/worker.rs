@@ -1,6 +1,7 @@
 //! The task that feeds a worker's hub.
 
 use std::cell::RefCell;
+use std::iter;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,10 +37,12 @@ pub struct HubHandle {
     pub options: HubOptions,
 }
 
-/// Deliveries taken in one go.
+/// Deliveries taken in one turn, between which there may be heartbeats.
 const TURN: usize = 64;
 /// Pushes into queues after which other tasks of the worker get their turn.
 const PUSHES: usize = 512;
+/// Bytes of events that are gathered for one write: the server writes no more at once.
+const WRITE: usize = 32 * 1024;
 /// Heartbeats are spread over so many moments, so that they do not come all at once.
 const SHARES: usize = 16;
 
@@ -76,21 +79,15 @@ async fn watch_drain(hub: SharedHub, mut drain: watch::Receiver<bool>) {
 }
 
 async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, heartbeat: Duration, metrics: Metrics) {
-    let mut taken = Vec::with_capacity(TURN);
     let mut beats = tokio::time::interval(heartbeat / SHARES as u32);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     let mut share = 0;
     let mut counted = Size::default();
     loop {
         tokio::select! {
-            count = deliveries.recv_many(&mut taken, TURN) => {
-                if count == 0 {
-                    return;
-                }
-                for Parcel { delivery, room } in taken.drain(..) {
-                    take(&hub, delivery).await;
-                    drop(room);
-                }
+            parcel = deliveries.recv() => {
+                let Some(parcel) = parcel else { return };
+                turn(&hub, parcel, &mut deliveries).await;
             }
             _ = beats.tick() => {
                 share = (share + 1) % SHARES;
@@ -101,25 +98,48 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
     }
 }
 
-/// Takes a delivery, and lets other tasks run between its events if they are many.
-async fn take(hub: &SharedHub, delivery: Delivery) {
-    let Delivery::Batch(Batch { events, watermarks }) = delivery else {
-        hub.borrow_mut().take(delivery);
-        return;
-    };
-    let mut pushes = 0;
-    let mut latencies = Vec::with_capacity(events.len());
-    for event in &events {
-        pushes += hub.borrow_mut().dispatch(event);
-        latencies.push(Duration::from_millis(now_ms().saturating_sub(event.id.ms)));
-        if pushes >= PUSHES {
-            pushes = 0;
-            tokio::task::yield_now().await;
+/// Takes a delivery and what waits behind it, and only then wakes the connections that got events: what came close
+/// together goes out in one write. Other tasks run meanwhile if it takes long.
+async fn turn(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedReceiver<Parcel>) {
+    let (mut pushes, mut bytes) = (0, 0);
+    let waiting = iter::from_fn(|| deliveries.try_recv().ok());
+    for Parcel { delivery, room } in iter::once(first).chain(waiting).take(TURN) {
+        if let Delivery::Batch(batch) = delivery {
+            take(hub, batch, &mut pushes, &mut bytes).await;
+        } else {
+            hub.borrow_mut().take(delivery);
+            rest(&mut pushes, 1).await;
         }
+        drop(room);
+    }
+    hub.borrow_mut().wake();
+}
+
+/// Takes a batch. `bytes` are those of events since connections were woken.
+async fn take(hub: &SharedHub, batch: Batch, pushes: &mut usize, bytes: &mut usize) {
+    let mut latencies = Vec::with_capacity(batch.events.len());
+    for event in &batch.events {
+        let pushed = hub.borrow_mut().dispatch(event);
+        *bytes += event.frames.iter().map(|(_, frame)| frame.bytes().len()).sum::<usize>();
+        if *bytes >= WRITE {
+            *bytes = 0;
+            hub.borrow_mut().wake();
+        }
+        rest(pushes, pushed).await;
+        latencies.push(Duration::from_millis(now_ms().saturating_sub(event.id.ms)));
     }
     let mut hub = hub.borrow_mut();
-    hub.lift(watermarks);
+    hub.lift(batch.watermarks);
     hub.observe(latencies);
+}
+
+/// Lets other tasks run after every few hundred pushes.
+async fn rest(pushes: &mut usize, more: usize) {
+    *pushes += more;
+    if *pushes >= PUSHES {
+        *pushes = 0;
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Adds what was counted to the metrics.
@@ -145,30 +165,4 @@ fn now_ms() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::hub::Follow;
-    use crate::reader::{Command, From, Status};
-
-    #[actix_web::test]
-    async fn connections_end_when_nothing_feeds_them_any_more() {
-        let (reader, mut commands) = ReaderHandle::new(Status::new(Partitions::ONE));
-        let second = Duration::from_secs(1);
-        let options = HubOptions { gateway: "gw".into(), queue: 1_000, retry: second, heartbeat: second };
-        let (_drain, draining) = watch::channel(false);
-        let handle = spawn(&reader, Partitions::ONE, options, Metrics::new(), draining);
-        let Some(Command::Register(_, sender)) = commands.recv().await else { panic!("no worker") };
-        let follow = Follow { addresses: vec![Arc::new("a".parse().unwrap())].into(), types: Rc::from([]) };
-        let connection = handle.hub.borrow_mut().join(follow, From::Now);
-        drop(sender);
-        let next = || poll_fn(|context| handle.hub.borrow_mut().poll(connection, context.waker()));
-        let mut bytes = Vec::new();
-        while let Some(chunk) = next().await {
-            bytes.extend(chunk);
-        }
-        assert!(String::from_utf8(bytes).unwrap().contains("event: tidings.goodbye"));
-    }
-}
+mod tests;

@@ -1,0 +1,92 @@
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
+
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Epoch, Id, Message};
+
+use super::*;
+use crate::frame::Frame;
+use crate::hub::Follow;
+use crate::reader::delivery::{Dispatch, Frames, Joined, Start};
+use crate::reader::{Command, From, Status};
+
+fn options() -> HubOptions {
+    let second = Duration::from_secs(1);
+    HubOptions { gateway: "gw".into(), queue: 1_000, retry: second, heartbeat: second }
+}
+
+fn follow(address: &Arc<Address>) -> Follow {
+    Follow { addresses: Arc::from([Arc::clone(address)]), types: Rc::from([]) }
+}
+
+fn address() -> Arc<Address> {
+    Arc::new("a".parse().unwrap())
+}
+
+#[actix_web::test]
+async fn connections_end_when_nothing_feeds_them_any_more() {
+    let (reader, mut commands) = ReaderHandle::new(Status::new(Partitions::ONE));
+    let (_drain, draining) = watch::channel(false);
+    let handle = spawn(&reader, Partitions::ONE, options(), Metrics::new(), draining);
+    let Some(Command::Register(_, sender)) = commands.recv().await else { panic!("no worker") };
+    let connection = handle.hub.borrow_mut().join(follow(&address()), From::Now);
+    drop(sender);
+    let next = || poll_fn(|context| handle.hub.borrow_mut().poll(connection, context.waker()));
+    let mut bytes = Vec::new();
+    while let Some(chunk) = next().await {
+        bytes.extend(chunk);
+    }
+    assert!(String::from_utf8(bytes).unwrap().contains("event: tidings.goodbye"));
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn place(ms: u64) -> Place {
+    Place { epoch: Epoch::from_random(7), id: Id { ms, seq: 0 } }
+}
+
+fn batch(address: &Arc<Address>, ms: u64) -> Parcel {
+    let message = Message::decode(r#"c - - - - {"data":1}"#).unwrap();
+    let frame = Frame::encode(place(ms), &message, address, Partitions::ONE).unwrap();
+    let frames = Frames::from_vec(vec![(Arc::clone(address), frame)]);
+    let partition = Partitions::ONE.of(address);
+    let events = vec![Dispatch { partition, id: place(ms).id, frames }];
+    Parcel { delivery: Delivery::Batch(Batch { events, watermarks: Vec::new() }), room: None }
+}
+
+#[tokio::test]
+async fn what_came_close_together_wakes_a_connection_once() {
+    let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
+    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options())));
+    let address = address();
+    let connection = hub.borrow_mut().join(follow(&address), From::Now);
+    let (partition, at) = (Partitions::ONE.of(&address), place(1));
+    let start = Start { partition, place: at, from: at, replay: Vec::new(), tail: false, resync: Vec::new() };
+    hub.borrow_mut().take(Delivery::Joined(Joined { connection, starts: Some(vec![start]) }));
+
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let read = || {
+        let chunks = iter::from_fn(|| match hub.borrow_mut().poll(connection, &waker) {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => None,
+        });
+        chunks.count()
+    };
+    assert_eq!(read(), 1, "ready");
+    let (sender, mut deliveries) = mpsc::unbounded_channel();
+    (3..=4).for_each(|ms| sender.send(batch(&address, ms)).unwrap());
+    turn(&hub, batch(&address, 2), &mut deliveries).await;
+    assert_eq!((woken.0.load(Ordering::Relaxed), read()), (1, 3));
+    turn(&hub, batch(&address, 5), &mut deliveries).await;
+    assert_eq!((woken.0.load(Ordering::Relaxed), read()), (2, 1));
+}
