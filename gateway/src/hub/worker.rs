@@ -101,44 +101,61 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
 /// Takes a delivery and what waits behind it, and only then wakes the connections that got events: what came close
 /// together goes out in one write. Other tasks run meanwhile if it takes long.
 async fn turn(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedReceiver<Parcel>) {
-    let (mut pushes, mut bytes) = (0, 0);
+    let mut pace = Pace::new(hub);
     let waiting = iter::from_fn(|| deliveries.try_recv().ok());
     for Parcel { delivery, room } in iter::once(first).chain(waiting).take(TURN) {
         if let Delivery::Batch(batch) = delivery {
-            take(hub, batch, &mut pushes, &mut bytes).await;
+            take(hub, batch, &mut pace).await;
         } else {
             hub.borrow_mut().take(delivery);
-            rest(&mut pushes, 1).await;
+            pace.rest(hub, 1, 0).await;
         }
         drop(room);
     }
     hub.borrow_mut().wake();
 }
 
-/// Takes a batch. `bytes` are those of events since connections were woken.
-async fn take(hub: &SharedHub, batch: Batch, pushes: &mut usize, bytes: &mut usize) {
+async fn take(hub: &SharedHub, batch: Batch, pace: &mut Pace) {
     let mut latencies = Vec::with_capacity(batch.events.len());
     for event in &batch.events {
-        let pushed = hub.borrow_mut().dispatch(event);
-        *bytes += event.frames.iter().map(|(_, frame)| frame.bytes().len()).sum::<usize>();
-        if *bytes >= WRITE {
-            *bytes = 0;
-            hub.borrow_mut().wake();
-        }
-        rest(pushes, pushed).await;
+        let pushes = hub.borrow_mut().dispatch(event);
         latencies.push(Duration::from_millis(now_ms().saturating_sub(event.id.ms)));
+        let bytes = event.frames.iter().map(|(_, frame)| frame.bytes().len()).sum();
+        pace.rest(hub, pushes, bytes).await;
     }
     let mut hub = hub.borrow_mut();
     hub.lift(batch.watermarks);
     hub.observe(latencies);
 }
 
-/// Lets other tasks run after every few hundred pushes.
-async fn rest(pushes: &mut usize, more: usize) {
-    *pushes += more;
-    if *pushes >= PUSHES {
-        *pushes = 0;
-        tokio::task::yield_now().await;
+/// When a turn lets others run.
+struct Pace {
+    /// Pushes since other tasks ran.
+    pushes: usize,
+    /// Bytes of events since connections were woken.
+    bytes: usize,
+    /// Bytes at which they are: their queues hold twice as much, so one that reads is never overrun.
+    write: usize,
+}
+
+impl Pace {
+    fn new(hub: &SharedHub) -> Self {
+        Self { pushes: 0, bytes: 0, write: WRITE.min(hub.borrow().options.queue / 2) }
+    }
+
+    /// Lets other tasks run after some hundred pushes, and connections write when there is enough to write.
+    async fn rest(&mut self, hub: &SharedHub, pushes: usize, bytes: usize) {
+        self.pushes += pushes;
+        self.bytes += bytes;
+        let full = self.bytes >= self.write;
+        if full {
+            self.bytes = 0;
+            hub.borrow_mut().wake();
+        }
+        if full || self.pushes >= PUSHES {
+            self.pushes = 0;
+            tokio::task::yield_now().await;
+        }
     }
 }
 

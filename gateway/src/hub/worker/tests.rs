@@ -9,7 +9,7 @@ use tidings_shared::{Address, Epoch, Id, Message};
 use super::*;
 use crate::frame::Frame;
 use crate::hub::Follow;
-use crate::reader::delivery::{Dispatch, Frames, Joined, Start};
+use crate::reader::delivery::{ConnectionKey, Dispatch, Frames, Joined, Start};
 use crate::reader::{Command, From, Status};
 
 fn options() -> HubOptions {
@@ -54,13 +54,25 @@ fn place(ms: u64) -> Place {
     Place { epoch: Epoch::from_random(7), id: Id { ms, seq: 0 } }
 }
 
-fn batch(address: &Arc<Address>, ms: u64) -> Parcel {
+fn event(address: &Arc<Address>, ms: u64) -> Dispatch {
     let message = Message::decode(r#"c - - - - {"data":1}"#).unwrap();
     let frame = Frame::encode(place(ms), &message, address, Partitions::ONE).unwrap();
     let frames = Frames::from_vec(vec![(Arc::clone(address), frame)]);
-    let partition = Partitions::ONE.of(address);
-    let events = vec![Dispatch { partition, id: place(ms).id, frames }];
+    Dispatch { partition: Partitions::ONE.of(address), id: place(ms).id, frames }
+}
+
+fn batch(address: &Arc<Address>, ms: u64) -> Parcel {
+    let events = vec![event(address, ms)];
     Parcel { delivery: Delivery::Batch(Batch { events, watermarks: Vec::new() }), room: None }
+}
+
+/// A connection that is live from place 1 on.
+fn join(hub: &SharedHub, address: &Arc<Address>) -> ConnectionKey {
+    let connection = hub.borrow_mut().join(follow(address), From::Now);
+    let (partition, at) = (Partitions::ONE.of(address), place(1));
+    let start = Start { partition, place: at, from: at, replay: Vec::new(), tail: false, resync: Vec::new() };
+    hub.borrow_mut().take(Delivery::Joined(Joined { connection, starts: Some(vec![start]) }));
+    connection
 }
 
 #[tokio::test]
@@ -68,11 +80,7 @@ async fn what_came_close_together_wakes_a_connection_once() {
     let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
     let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options())));
     let address = address();
-    let connection = hub.borrow_mut().join(follow(&address), From::Now);
-    let (partition, at) = (Partitions::ONE.of(&address), place(1));
-    let start = Start { partition, place: at, from: at, replay: Vec::new(), tail: false, resync: Vec::new() };
-    hub.borrow_mut().take(Delivery::Joined(Joined { connection, starts: Some(vec![start]) }));
-
+    let connection = join(&hub, &address);
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let read = || {
@@ -89,4 +97,31 @@ async fn what_came_close_together_wakes_a_connection_once() {
     assert_eq!((woken.0.load(Ordering::Relaxed), read()), (1, 3));
     turn(&hub, batch(&address, 5), &mut deliveries).await;
     assert_eq!((woken.0.load(Ordering::Relaxed), read()), (2, 1));
+}
+
+#[actix_web::test]
+async fn one_that_reads_is_never_overrun() {
+    let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
+    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options())));
+    let address = address();
+    let connection = join(&hub, &address);
+    let reading = actix_web::rt::spawn({
+        let hub = Rc::clone(&hub);
+        async move {
+            let mut text = String::new();
+            while !text.contains("resync") && !text.contains("\nid: 1.7.300-0\n") {
+                let chunk = poll_fn(|context| hub.borrow_mut().poll(connection, context.waker())).await;
+                text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+            }
+            text
+        }
+    });
+    // Some 15 times what the queue holds.
+    let events = (2..=300).map(|ms| event(&address, ms)).collect();
+    let parcel = Parcel { delivery: Delivery::Batch(Batch { events, watermarks: Vec::new() }), room: None };
+    let (_sender, mut deliveries) = mpsc::unbounded_channel();
+    turn(&hub, parcel, &mut deliveries).await;
+    let text = reading.await.unwrap();
+    assert!(!text.contains("resync"), "{text}");
+    assert_eq!(text.matches("\nid: 1.7.").count(), 300, "ready, and each event");
 }
