@@ -99,7 +99,12 @@ fn id_line(place: Place, partitions: Partitions) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_shared::{Epoch, Id};
+    use actix_web::body::to_bytes;
+    use actix_web_lab::sse;
+    use futures_util::FutureExt;
+    use proptest::option;
+    use proptest::prelude::*;
+    use tidings_shared::{Epoch, Event, Id};
 
     fn frame(address: &str, partitions: u16) -> Frame {
         let place = Place { epoch: Epoch::from_random(7), id: Id { ms: 17, seq: 3 } };
@@ -129,5 +134,46 @@ mod tests {
         let data = r#"{"topic":"a","topics":["a","@b"],"type":"order.updated","data":"é"}"#;
         assert_eq!(merged.bytes(), &format!("id: 1.7.17-3\nevent: ping\ndata: {data}\n\n"));
         assert_eq!(merged.event_type.as_deref(), Some("order.updated"));
+    }
+
+    /// What another author's encoder makes of the same.
+    fn oracle(id: Option<String>, name: Option<&str>, data: String) -> Bytes {
+        let event = sse::Data::new(data);
+        let event = id.into_iter().fold(event, sse::Data::id);
+        let event = name.into_iter().fold(event, |event, name| event.event(name.to_owned()));
+        let stream = sse::Sse::from_infallible_stream(futures_util::stream::iter([sse::Event::Data(event)]));
+        to_bytes(stream).now_or_never().unwrap().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_as_another_encoder_writes_them(
+            text: String,
+            event_type in option::of("[a-z][a-z.]{0,20}"),
+            name in option::of("[a-s][a-z.]{0,20}"),
+            partitions in 1..3_u16,
+            several: bool,
+        ) {
+            let data = serde_json::value::to_raw_value(&text).unwrap();
+            let event = event_type.into_iter().fold(Event::refresh("a").data(data), Event::event_type);
+            let event = name.iter().fold(event, |event, name| event.name(name));
+            let prepared = event.prepare("2026-01-01T00:00:00.000Z").unwrap();
+            let message = Message::decode(&prepared.message).unwrap();
+            let place = Place { epoch: Epoch::from_random(7), id: Id { ms: 17, seq: 3 } };
+            let addresses = ["a", "@b"].map(|text| Arc::new(text.parse::<Address>().unwrap()));
+            let partitions = Partitions::new(partitions).unwrap();
+            let frames = addresses.clone().map(|a| (a.clone(), Frame::encode(place, &message, &a, partitions).unwrap()));
+            let (frame, to) = if several {
+                (Frame::merge(&frames).unwrap(), vec![&*addresses[0], &*addresses[1]])
+            } else {
+                (frames[0].1.clone(), vec![&*addresses[0]])
+            };
+            let data = message::data(&to, message.body).unwrap();
+            let id = (partitions == Partitions::ONE).then(|| "1.7.17-3".to_owned());
+            prop_assert_eq!(frame.bytes(), &oracle(id, name.as_deref(), data.clone()));
+            prop_assert_eq!(frame.without_id(), oracle(None, name.as_deref(), data.clone()));
+            let json: serde_json::Value = serde_json::from_str(&data).unwrap();
+            prop_assert_eq!(json["data"].as_str(), Some(text.as_str()));
+        }
     }
 }
