@@ -49,3 +49,8 @@ pub use receipt::Receipt;
 pub use stats::Stats;
 pub use tidings_shared::keys::Namespace;
 pub use tidings_shared::{Event, Id, Invalid, Partitions};
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
