@@ -32,7 +32,9 @@ impl Frame {
     /// One frame in place of several of one event: for a connection that follows all these addresses.
     pub fn merge(frames: &[(Arc<Address>, Frame)]) -> Option<Self> {
         let (_, first) = frames.first()?;
-        let addresses: Vec<&Address> = frames.iter().map(|(address, _)| &**address).collect();
+        // In one order, however the frames came together: live, from memory, or read.
+        let mut addresses: Vec<&Address> = frames.iter().map(|(address, _)| &**address).collect();
+        addresses.sort();
         let fields = first.fields();
         let data = message::data(&addresses, &format!("{{{fields}"))?;
         let id_line = first.id_line().to_owned();
