@@ -17,6 +17,7 @@
 
 pub mod admin;
 mod cli;
+mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;

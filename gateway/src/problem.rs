@@ -3,7 +3,6 @@
 use std::fmt;
 
 use actix_web::body::BoxBody;
-use actix_web::error::{JsonPayloadError, PayloadError, QueryPayloadError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError, Route, web};
@@ -109,40 +108,6 @@ impl From<serde_json::Error> for Problem {
     }
 }
 
-impl From<PayloadError> for Problem {
-    fn from(error: PayloadError) -> Self {
-        match error {
-            PayloadError::Overflow => Self::new(Kind::PayloadTooLarge, "the body is larger than allowed"),
-            error => Self::new(Kind::BadRequest, format!("the body could not be read: {error}")),
-        }
-    }
-}
-
-impl From<JsonPayloadError> for Problem {
-    fn from(error: JsonPayloadError) -> Self {
-        match error {
-            JsonPayloadError::Overflow { limit } | JsonPayloadError::OverflowKnownLength { limit, .. } => {
-                Self::new(Kind::PayloadTooLarge, format!("the body is larger than {limit} bytes"))
-            }
-            JsonPayloadError::ContentType => {
-                Self::new(Kind::UnsupportedMediaType, "the body must be JSON: Content-Type: application/json")
-            }
-            JsonPayloadError::Deserialize(error) => error.into(),
-            JsonPayloadError::Payload(error) => error.into(),
-            error => Self::new(Kind::Internal, error.to_string()),
-        }
-    }
-}
-
-impl From<QueryPayloadError> for Problem {
-    fn from(error: QueryPayloadError) -> Self {
-        let QueryPayloadError::Deserialize(error) = error else {
-            return Self::new(Kind::BadRequest, "the query could not be read");
-        };
-        Self::new(Kind::BadRequest, format!("the query is not what is expected: {error}"))
-    }
-}
-
 /// The object of RFC 9457: `type`, `title`, `status`, `detail`, and `field`, `value`, `expected` where one field is to blame.
 impl Serialize for Problem {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -194,16 +159,6 @@ impl Responder for Problem {
     }
 }
 
-/// JSON bodies of at most `limit` bytes, whose errors are problems.
-pub fn json(limit: usize) -> web::JsonConfig {
-    web::JsonConfig::default().limit(limit).error_handler(|error, _| Problem::from(error).into())
-}
-
-/// Queries whose errors are problems.
-pub fn query() -> web::QueryConfig {
-    web::QueryConfig::default().error_handler(|error, _| Problem::from(error).into())
-}
-
 /// The default service of an app: 404.
 pub async fn not_found(request: HttpRequest) -> Problem {
     Problem::new(Kind::NotFound, format!("there is nothing at {}", request.path()))
@@ -225,24 +180,12 @@ mod tests {
 
     use super::*;
 
-    #[derive(serde::Deserialize)]
-    struct Wait {
-        wait: u8,
-    }
-
     /// The status, the headers of note and the body that a small app gives.
     async fn ask(request: TestRequest) -> (u16, Vec<(&'static str, String)>, Value) {
         let away = || async { Err::<HttpResponse, _>(Problem::new(Kind::Unavailable, "the store is away")) };
         let app = App::new()
-            .app_data(json(32))
-            .app_data(query())
             .route("/away", web::get().to(away))
-            .service(
-                web::resource("/body")
-                    .route(web::post().to(|body: web::Json<Vec<u8>>| async move { web::Json(body.into_inner()) }))
-                    .default_service(only("POST")),
-            )
-            .route("/query", web::get().to(|query: web::Query<Wait>| async move { query.wait.to_string() }))
+            .service(web::resource("/body").default_service(only("POST")))
             .default_service(web::to(not_found));
         let response = call_service(&init_service(app).await, request.to_request()).await;
         let status = response.status().as_u16();
@@ -282,26 +225,5 @@ mod tests {
     async fn away_says_when_to_come_back() {
         let (status, headers, _) = ask(TestRequest::get().uri("/away")).await;
         assert_eq!((status, headers), (503, vec![("retry-after", "1".to_owned())]));
-    }
-
-    #[actix_web::test]
-    async fn broken_bodies_say_where() {
-        let post = |body: &'static str| {
-            TestRequest::post().uri("/body").insert_header((TYPE, "application/json")).set_payload(body)
-        };
-        let (status, _, body) = ask(post("[1, 2 3]")).await;
-        assert_eq!(status, 400);
-        assert!(body["detail"].as_str().unwrap().ends_with("at line 1 column 7"), "{body}");
-        let (status, _, body) = ask(post("[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]")).await;
-        assert_eq!((status, &body["detail"]), (413, &json!("the body is larger than 32 bytes")));
-        let (status, ..) = ask(TestRequest::post().uri("/body").set_payload("[1]")).await;
-        assert_eq!(status, 415);
-    }
-
-    #[actix_web::test]
-    async fn broken_queries_say_why() {
-        let (status, _, body) = ask(TestRequest::get().uri("/query?wait=300")).await;
-        assert_eq!(status, 400);
-        assert!(body["detail"].as_str().unwrap().starts_with("the query is not what is expected: "), "{body}");
     }
 }

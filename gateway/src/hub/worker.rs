@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::iter;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tidings_shared::Partitions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::{Hub, SharedHub, Size};
+use crate::clock;
 use crate::control::Reason;
 use crate::metrics::Metrics;
 use crate::reader::delivery::{Batch, Delivery};
@@ -119,7 +120,7 @@ async fn take(hub: &SharedHub, batch: Batch, pace: &mut Pace) {
     let mut latencies = Vec::with_capacity(batch.events.len());
     for event in &batch.events {
         let pushes = hub.borrow_mut().dispatch(event);
-        latencies.push(Duration::from_millis(now_ms().saturating_sub(event.id.ms)));
+        latencies.push(clock::age(event.id));
         let bytes = event.frames.iter().map(|(_, frame)| frame.bytes().len()).sum();
         pace.rest(hub, pushes, bytes).await;
     }
@@ -175,10 +176,6 @@ fn report(hub: &SharedHub, metrics: &Metrics, counted: &mut Size) {
     metrics.add_follows(size.follows - counted.follows);
     metrics.add_queue_bytes(size.queued_bytes - counted.queued_bytes);
     *counted = size;
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

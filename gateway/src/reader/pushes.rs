@@ -12,12 +12,14 @@ use super::delivery::{Dispatch, Resync};
 use super::outbox::WorkerId;
 use super::partition::Step;
 use super::{Reader, Route};
+use crate::clock;
 use crate::control::Reason;
 use crate::store::Push;
 
 impl Reader {
     pub(super) fn take_pushes(&mut self, pushes: impl Iterator<Item = Push>) {
         let now = Instant::now();
+        let mut latest = None;
         for push in pushes {
             let Some(route) = self.routes.get(&push.channel) else { continue };
             let (partition, step) = match route {
@@ -28,6 +30,7 @@ impl Reader {
                         continue;
                     };
                     self.metrics.add_events_received(1);
+                    latest = Some(delivered.id);
                     (*partition, self.states[partition.index()].message(address, &delivered))
                 }
                 Route::EndMarks(partition) | Route::Beacons(partition) => {
@@ -49,6 +52,9 @@ impl Reader {
                 }
                 Step::OtherEpoch(place) => self.resync_partition(partition, place, Reason::Epoch),
             }
+        }
+        if let Some(id) = latest {
+            self.metrics.set_reader_lag(clock::age(id));
         }
     }
 
