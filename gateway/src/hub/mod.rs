@@ -10,7 +10,7 @@ mod queue;
 mod stats;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod worker;
 
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
 //! The hub, told by hand what a reader would tell it.
 
 mod model;
-mod rig;
+pub(crate) mod rig;
 
 use super::*;
 use crate::control::Reason;

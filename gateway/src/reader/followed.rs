@@ -51,6 +51,7 @@ impl Followed {
     fn forget(&mut self, from: Id) {
         self.recent = VecDeque::new();
         self.since = self.since.map(|_| from);
+        self.read_to = from;
     }
 
     fn recent_bytes(&self) -> usize {

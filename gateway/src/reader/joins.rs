@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Partition};
 
 use super::delivery::{Joined, Start};
@@ -10,7 +9,6 @@ use super::handle::Command;
 use super::join::{self, From, Join, Part, Plan};
 use super::requests::{Answer, ReadPart, Requests};
 use super::{Reader, Route};
-use crate::control::Reason;
 use crate::metrics::Resume;
 use crate::store::StoreError;
 
@@ -142,8 +140,8 @@ impl Reader {
             let history = history.ok_or(NoStart::Unread(part.partition))?;
             let epoch = history.epoch.ok_or(NoStart::Unread(part.partition))?;
             if epoch != read.at.epoch {
-                self.resync_partition(part.partition, Place { epoch, id: history.last }, Reason::Epoch);
-                return Err(NoStart::Outdated);
+                // Of this only a push may tell the rest: those of the history before are still on their way.
+                return Err(NoStart::Unread(part.partition));
             }
             if history.last < read.at.id {
                 return Err(NoStart::Behind(part.partition));
@@ -161,6 +159,6 @@ enum NoStart {
     Outdated,
     /// What was read is from before something that was handed out: it was read for another join, most likely.
     Behind(Partition),
-    /// The history of this partition could not be read.
+    /// The history of this partition could not be read, or is another one already.
     Unread(Partition),
 }

@@ -232,7 +232,7 @@ impl Reader {
                 }
                 Some(answer) = requests.next() => self.take_answer(answer, requests)?,
                 _ = beacons.tick() => self.send_beacons(requests)?,
-                _ = seconds.tick() => self.each_second(requests),
+                _ = seconds.tick() => self.each_second(Instant::now(), requests),
             }
             self.flush();
         }
@@ -253,8 +253,8 @@ impl Reader {
         Ok(())
     }
 
-    fn each_second(&mut self, requests: &mut Requests) {
-        let channels = self.table.expire(Instant::now());
+    fn each_second(&mut self, now: Instant, requests: &mut Requests) {
+        let channels = self.table.expire(now);
         if !channels.is_empty() {
             for channel in &channels {
                 self.routes.remove(channel.as_str());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
-use tidings_shared::{Address, Id, Partition};
+use tidings_shared::{Address, Epoch, Id, Partition};
 
 use super::delivery::Resync;
 use super::{Reader, Route, replay};
@@ -34,14 +34,17 @@ impl Reader {
         let client = session.client.clone();
         self.note_policy(&session.policy);
         // Before the subscriptions, or pushes of the history before would come behind those of the new one.
+        let mut attached = Vec::with_capacity(self.states.len());
         for partition in self.partitions.all() {
-            client.beacon(partition, self.states[partition.index()].highest, true).await?;
+            attached.push(client.beacon(partition, self.states[partition.index()].highest, true).await?);
         }
         self.subscribe_all(&client).await?;
         let mut places = Vec::with_capacity(self.states.len());
-        for partition in self.partitions.all() {
+        for (partition, before) in self.partitions.all().zip(attached) {
             // And where each is only after them: from its place on a partition misses nothing, and remembers so.
-            places.push((partition, client.beacon(partition, self.states[partition.index()].highest, false).await?));
+            let place = client.beacon(partition, self.states[partition.index()].highest, false).await?;
+            same_epoch(place.epoch, before.epoch)?;
+            places.push((partition, place));
         }
         let other_server = self.run.as_ref().is_some_and(|run| *run != session.run);
         self.run = Some(session.run.clone());
@@ -98,9 +101,9 @@ impl Reader {
             self.metrics.add_store_reads(Read::Recover, 1);
             let page = client.missed(partition, after, last).await?;
             let up_to = *last.get_or_insert(page.last);
-            let epoch = page.epoch.ok_or_else(|| lost_epoch("reading the journal"))?;
-            if epoch != known.epoch || !page.complete {
-                let place = Place { epoch, id: up_to };
+            same_epoch(page.epoch, known.epoch)?;
+            if !page.complete {
+                let place = Place { id: up_to, ..known };
                 self.resync_partition(partition, place, Reason::HistoryLost);
                 return Ok(());
             }
@@ -114,15 +117,13 @@ impl Reader {
         let followed = self.table.iter().map(|(address, _)| address).filter(|address| changed.contains(*address));
         let followed: Vec<Arc<Address>> = followed.map(Arc::clone).collect();
         let up_to = last.unwrap_or(known.id);
-        if !self.read_changed(client, partition, &followed, known, up_to).await? {
-            return Ok(());
-        }
+        self.read_changed(client, partition, &followed, known, up_to).await?;
         self.states[partition.index()].restart(Place { epoch: known.epoch, id: up_to.max(known.id) });
         self.outboxes.moved();
         Ok(())
     }
 
-    /// False if the history turned out to be another one, and everything was resynced.
+    /// Hands out what `addresses` got in between, or resyncs them.
     pub(super) async fn read_changed(
         &mut self,
         client: &Client,
@@ -130,7 +131,7 @@ impl Reader {
         addresses: &[Arc<Address>],
         known: Place,
         up_to: Id,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let place = Place { epoch: known.epoch, id: up_to };
         let mut left = ALL_BYTES;
         let mut frames = Vec::new();
@@ -139,11 +140,7 @@ impl Reader {
         for some in addresses.chunks(ADDRESSES) {
             self.metrics.add_store_reads(Read::Recover, 1);
             let history = client.backfill(partition, some, Span::Between(known.id, up_to), BYTES.min(left)).await?;
-            let epoch = history.epoch.ok_or_else(|| lost_epoch("reading a backfill"))?;
-            if epoch != known.epoch {
-                self.resync_partition(partition, Place { epoch, id: history.last }, Reason::Epoch);
-                return Ok(false);
-            }
+            same_epoch(history.epoch, known.epoch)?;
             for (address, read) in replay::encode(&history, some, known.epoch, self.partitions) {
                 match read {
                     Ok(read) => {
@@ -165,10 +162,15 @@ impl Reader {
         for event in replay::merge(partition, frames.iter().map(|(address, frame)| (address, frame))) {
             self.hand_out(&event);
         }
-        Ok(true)
+        Ok(())
     }
 }
 
-fn lost_epoch(what: &'static str) -> StoreError {
-    StoreError::new(what, "the store has lost its epoch")
+/// A history that becomes another one during a recovery: the next recovery begins with it. To go on in this one would
+/// take the pushes of the history before, which wait, for a third.
+fn same_epoch(now: impl Into<Option<Epoch>>, before: Epoch) -> Result<(), StoreError> {
+    match now.into() {
+        Some(now) if now == before => Ok(()),
+        _ => Err(StoreError::new("recovering", "the store's history became another one meanwhile")),
+    }
 }

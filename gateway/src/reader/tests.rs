@@ -1,11 +1,13 @@
 //! The reader over the embedded store, a step at a time.
 
+mod model;
+
 use futures_util::FutureExt;
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Partition, Retention};
 
-use super::delivery::{ConnectionKey, Delivery, Start};
+use super::delivery::{ConnectionKey, Delivery, Joined, Start};
 use super::join::{Part, Plan, Read};
 use super::requests::Answer;
 use super::*;
@@ -28,24 +30,28 @@ impl Rig {
 
     /// A reader that is connected, with one worker; the store keeps `events` of each address.
     async fn keeping(events: u64) -> Self {
+        Self::with(Partitions::ONE, events, 10_000, 100_000).await
+    }
+
+    async fn with(partitions: Partitions, events: u64, replay_bytes: u64, recent_bytes: usize) -> Self {
         let namespace = Namespace::default();
         let retention = Retention { events, ..Retention::default() };
-        let store = MemoryStore::new(namespace.clone(), Partitions::ONE, retention, "gw".to_owned());
+        let store = MemoryStore::new(namespace.clone(), partitions, retention, "gw".to_owned());
         let options = ReaderOptions {
             namespace,
             gateway: "gw".to_owned(),
             beacon: Duration::from_secs(5),
-            replay_bytes: 10_000,
-            recent_bytes: 100_000,
+            replay_bytes,
+            recent_bytes,
             linger: Duration::from_secs(30),
         };
-        let status = Status::new(Partitions::ONE);
+        let status = Status::new(partitions);
         let mut reader = Reader::new(Store::Memory(store.clone()), options, status, Metrics::new());
         let (sender, deliveries) = mpsc::unbounded_channel();
         reader.take_command(Command::Register(0, sender));
         let mut session = store.connect();
         reader.recover(&mut session).await.unwrap();
-        let requests = Requests::new(session.client.clone(), 10_000, Metrics::new());
+        let requests = Requests::new(session.client.clone(), replay_bytes, Metrics::new());
         Self { reader, session, requests, store, deliveries, serial: 0 }
     }
 
@@ -204,7 +210,7 @@ async fn what_a_recovery_lost_is_told_before_what_it_found() {
     let found = rig.publish(&["b"]);
     let client = rig.session.client.clone();
     let addresses = [address("a"), address("b")];
-    assert!(rig.reader.read_changed(&client, the_partition(), &addresses, known, found).await.unwrap());
+    rig.reader.read_changed(&client, the_partition(), &addresses, known, found).await.unwrap();
     let handed = rig.handed();
     let resync = handed.iter().position(|delivery| matches!(delivery, Delivery::Resync(_))).unwrap();
     assert_eq!((events(&handed[..resync]), events(&handed[resync..])), (vec![], vec![found]));
@@ -338,7 +344,7 @@ async fn an_address_is_forgotten_and_followed_anew_without_a_gap() {
     let mut rig = Rig::new().await;
     rig.join(&["a"], From::Now).await;
     rig.reader.table.leave(0, &address("a"), Instant::now() - Duration::from_secs(3_600));
-    rig.reader.each_second(&mut rig.requests);
+    rig.reader.each_second(Instant::now(), &mut rig.requests);
     let began = rig.place();
     // The end of the subscription and the new one are both under way.
     let key = rig.ask(&["a"], after(began));

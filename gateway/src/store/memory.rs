@@ -121,6 +121,21 @@ impl MemoryStore {
         Ok(receipt)
     }
 
+    /// Everything is lost, as with a Redis that comes up empty; ids begin anew, below those before.
+    #[cfg(test)]
+    pub fn lose_everything(&self) {
+        for log in &mut self.shared.lock().logs {
+            let epoch = Epoch::from_random(log.epoch.bits().wrapping_add(1));
+            *log = Log { epoch, last: Id { ms: log.last.ms - 1, seq: 0 }, streams: HashMap::new() };
+        }
+    }
+
+    /// The present history of a partition.
+    #[cfg(test)]
+    pub fn epoch(&self, partition: Partition) -> Epoch {
+        self.shared.lock().logs[partition.index()].epoch
+    }
+
     /// Opens a session; the one before gets nothing any more.
     pub fn connect(&self) -> Session {
         let (sink, pushes) = session::pushes();
@@ -203,8 +218,7 @@ impl Log {
             Span::Between(after, up_to) => (after, up_to),
             Span::Latest => return self.latest(address),
         };
-        // By the last id where the clock stepped back behind it: what was dropped as too old must not look young again.
-        if after.ms.saturating_add(retention.age_ms) <= now.max(self.last.ms) {
+        if self.is_too_old(after, retention, now) {
             return Entries { status: Status::Lost, messages: Vec::new() };
         }
         let Some(stream) = self.streams.get(address) else { return Entries::none(Status::Complete) };
@@ -221,6 +235,12 @@ impl Log {
             }
             None => Entries::none(Status::Big),
         }
+    }
+
+    /// Whether streams may have been dropped that got something after `after`. By the last id where the clock stepped
+    /// back behind it: what was dropped must not look young again.
+    fn is_too_old(&self, after: Id, retention: &Retention, now: u64) -> bool {
+        after.ms.saturating_add(retention.age_ms) <= now.max(self.last.ms)
     }
 
     fn latest(&self, address: &Address) -> Entries {
@@ -283,16 +303,19 @@ impl MemoryClient {
         History { epoch: Some(log.epoch), last: log.last, entries }
     }
 
-    /// No session with this process breaks but by falling too far behind, and then everything is resynced.
-    pub(super) fn missed(&self, partition: Partition) -> Missed {
-        let state = self.shared.lock();
-        let log = state.logs.get(partition.index());
+    /// There is no journal: the streams themselves say what they got.
+    pub(super) fn missed(&self, partition: Partition, after: Id) -> Missed {
+        let (state, now) = (self.shared.lock(), self.shared.now());
+        let Some(log) = state.logs.get(partition.index()) else {
+            return Missed { epoch: None, last: Id::ZERO, complete: false, next: None, addresses: Vec::new() };
+        };
+        let changed = log.streams.iter().filter(|(_, stream)| stream.entries.back().is_some_and(|(id, _)| *id > after));
         Missed {
-            epoch: log.map(|log| log.epoch),
-            last: log.map_or(Id::ZERO, |log| log.last),
-            complete: false,
+            epoch: Some(log.epoch),
+            last: log.last,
+            complete: !log.is_too_old(after, &self.shared.retention, now),
             next: None,
-            addresses: Vec::new(),
+            addresses: changed.map(|(address, _)| address.clone()).collect(),
         }
     }
 }

@@ -253,7 +253,7 @@ impl Client {
     /// Reads a page of the journal of `partition` after `after`.
     pub async fn missed(&self, partition: Partition, after: Id, up_to: Option<Id>) -> Result<Missed, StoreError> {
         match self {
-            Self::Memory(client) => Ok(client.missed(partition)),
+            Self::Memory(client) => Ok(client.missed(partition, after)),
             Self::Redis(client) => client.missed(partition, after, up_to).await,
         }
     }

@@ -1,0 +1,325 @@
+//! Store, reader and hub together, under random operations: every input of each is taken when chance says so.
+//!
+//! Promise 1 is what is checked. An event is owed to a client if it was published after the client had read that it was
+//! up to date, or lies after the cursor that it came with. Whatever is owed and lies before the cursor that the client
+//! has now was delivered, or its address was resynced after it had been published; at the end, that holds for all.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::hub::tests::rig::{Seen, parse};
+use crate::hub::{Follow, Hub, HubOptions};
+
+const NAMES: [&str; 3] = ["a", "b", "@c"];
+
+/// Small numbers choose among what there is.
+#[derive(Debug, Clone)]
+enum Op {
+    /// An event to some of the names.
+    Publish(u8),
+    /// The reader takes some of the pushes that wait.
+    Pushes(u8),
+    /// The reader takes what the hub has said.
+    Commands,
+    /// The reader takes one answer of the store.
+    Answer,
+    /// The hub takes some of what it was handed.
+    Deliver(u8),
+    /// A client joins: now, or after a cursor that any client was given.
+    Join { follows: u8, cursor: Option<u8> },
+    /// A client reads some chunks.
+    Read { which: u8, chunks: u8 },
+    /// A client's connection breaks.
+    Leave(u8),
+    /// A beacon goes through each partition.
+    Beacon,
+    /// All connections get a heartbeat, if they read.
+    Tick,
+    /// Nobody came back for an hour.
+    Expire,
+    /// The session breaks, and the reader recovers.
+    Break { behind: bool },
+    /// The store loses all that it has; its ids go back.
+    Lose,
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let cursor = proptest::option::weighted(0.7, any::<u8>());
+    prop_oneof![
+        10 => any::<u8>().prop_map(Op::Publish),
+        6 => (1..9_u8).prop_map(Op::Pushes),
+        5 => Just(Op::Commands),
+        8 => Just(Op::Answer),
+        6 => (1..9_u8).prop_map(Op::Deliver),
+        6 => (any::<u8>(), cursor).prop_map(|(follows, cursor)| Op::Join { follows, cursor }),
+        6 => (any::<u8>(), 1..8_u8).prop_map(|(which, chunks)| Op::Read { which, chunks }),
+        2 => any::<u8>().prop_map(Op::Leave),
+        2 => Just(Op::Beacon),
+        2 => Just(Op::Tick),
+        1 => Just(Op::Expire),
+        1 => prop_oneof![3 => Just(false), 1 => Just(true)].prop_map(|behind| Op::Break { behind }),
+        1 => prop_oneof![1 => Just(Op::Lose), 2 => Just(Op::Beacon)],
+    ]
+}
+
+#[derive(Debug)]
+struct Published {
+    /// Where each of its names got it: the number of the history, and the id.
+    places: BTreeMap<&'static str, (usize, Id)>,
+    step: u64,
+}
+
+struct Client {
+    key: ConnectionKey,
+    follows: Vec<&'static str>,
+    came_with: Option<Cursor>,
+    ready: Option<u64>,
+    cursor: Option<Cursor>,
+    bytes: Vec<u8>,
+    delivered: HashSet<(u64, String)>,
+    newest: HashMap<Partition, u64>,
+    resynced: HashMap<String, u64>,
+}
+
+struct World {
+    rig: Rig,
+    partitions: Partitions,
+    hub: Hub,
+    commands: mpsc::UnboundedReceiver<Command>,
+    clients: Vec<Client>,
+    cursors: Vec<Cursor>,
+    log: Vec<Published>,
+    /// The histories that there were, by partition.
+    epochs: Vec<Vec<Epoch>>,
+    step: u64,
+}
+
+impl World {
+    fn new(partitions: u16) -> Self {
+        let partitions = Partitions::new(partitions).unwrap();
+        let rig = now(Rig::with(partitions, 6, 400, 700));
+        let (handle, commands) = ReaderHandle::new(Status::new(partitions));
+        let second = Duration::from_secs(1);
+        let options = HubOptions { gateway: "gw".into(), queue: 600, retry: second, heartbeat: second };
+        let hub = Hub::new(0, handle, partitions, options);
+        let epochs = partitions.all().map(|p| vec![rig.reader.states[p.index()].place.unwrap().epoch]).collect();
+        Self { rig, partitions, hub, commands, clients: vec![], cursors: vec![], log: vec![], epochs, step: 0 }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        self.step += 1;
+        match op {
+            Op::Publish(choice) => self.publish(*choice),
+            Op::Pushes(most) => drop(self.take_pushes(usize::from(*most))),
+            Op::Commands => drop(self.take_commands()),
+            Op::Answer => drop(self.take_answer()),
+            Op::Deliver(most) => drop(self.deliver(usize::from(*most))),
+            Op::Join { follows, cursor } => self.join(*follows, *cursor),
+            Op::Read { which, chunks } => {
+                if let Some(at) = pick(self.clients.len(), *which) {
+                    let _read = (0..*chunks).take_while(|_| self.read_chunk(at)).count();
+                }
+            }
+            Op::Leave(which) => {
+                if let Some(at) = pick(self.clients.len(), *which) {
+                    let client = self.clients.remove(at);
+                    self.hub.leave(client.key);
+                }
+            }
+            Op::Beacon => self.partitions.all().for_each(|partition| {
+                let seen = self.rig.reader.states[partition.index()].highest;
+                self.rig.requests.beacon(partition, seen);
+            }),
+            Op::Tick => self.hub.tick(0, 1),
+            Op::Expire => {
+                self.rig.reader.each_second(Instant::now() + Duration::from_secs(3_600), &mut self.rig.requests);
+            }
+            Op::Break { behind } => self.break_session(*behind),
+            Op::Lose => {
+                self.rig.store.lose_everything();
+                for partition in self.partitions.all() {
+                    self.epochs[partition.index()].push(self.rig.store.epoch(partition));
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, choice: u8) {
+        let first = NAMES[usize::from(choice) % NAMES.len()];
+        let chosen = NAMES.into_iter().enumerate().filter(|(at, name)| *name == first || choice >> at & 1 == 1);
+        let event = chosen.skip_while(|(_, name)| *name != first).skip(1);
+        let event = event.fold(Event::refresh(first), |event, (_, name)| event.also_to(name));
+        let receipt = self.rig.store.publish(&event.version(self.step.to_string())).unwrap();
+        let place = |(name, id): (String, Id)| {
+            let name = *NAMES.iter().find(|known| **known == name).unwrap();
+            (name, (self.epochs[self.home(name).index()].len() - 1, id))
+        };
+        let places = receipt.ids.into_iter().map(place).collect();
+        self.log.push(Published { places, step: self.step });
+    }
+
+    fn home(&self, name: &str) -> Partition {
+        self.partitions.of(&name.parse().unwrap())
+    }
+
+    fn take_pushes(&mut self, most: usize) -> bool {
+        let mut pushes = Vec::new();
+        let some = self.rig.session.receive(&mut pushes, most).now_or_never().is_some();
+        self.rig.reader.take_pushes(pushes.into_iter());
+        self.rig.reader.flush();
+        some
+    }
+
+    fn take_commands(&mut self) -> bool {
+        let commands: Vec<Command> = std::iter::from_fn(|| self.commands.try_recv().ok()).collect();
+        let some = !commands.is_empty();
+        self.rig.reader.take_commands(commands.into_iter(), &mut self.rig.requests);
+        self.rig.reader.flush();
+        some
+    }
+
+    fn take_answer(&mut self) -> bool {
+        let Some(Some(answer)) = self.rig.requests.next().now_or_never() else { return false };
+        self.rig.reader.take_answer(answer, &mut self.rig.requests).unwrap();
+        self.rig.reader.flush();
+        true
+    }
+
+    fn deliver(&mut self, most: usize) -> bool {
+        let some = (0..most).map_while(|_| self.rig.deliveries.try_recv().ok());
+        some.map(|parcel| self.hub.take(parcel.delivery)).count() > 0
+    }
+
+    fn break_session(&mut self, behind: bool) {
+        for (worker, connection) in self.rig.requests.abandon() {
+            self.rig.reader.outboxes.joined(worker, Joined { connection, starts: None });
+        }
+        self.rig.reader.behind = behind;
+        self.rig.reader.go_down(&StoreError::new("testing", "it broke"));
+        self.rig.session = self.rig.store.connect();
+        now(self.rig.reader.recover(&mut self.rig.session)).unwrap();
+        self.rig.reader.flush();
+        self.rig.requests = Requests::new(self.rig.session.client.clone(), 400, Metrics::new());
+    }
+
+    fn join(&mut self, follows: u8, cursor: Option<u8>) {
+        let chosen = NAMES.into_iter().enumerate().filter(|(at, _)| follows >> at & 1 == 1);
+        let mut follows: Vec<&str> = chosen.map(|(_, name)| name).collect();
+        if follows.is_empty() {
+            follows.push("a");
+        }
+        let came_with = cursor.and_then(|which| Some(self.cursors[pick(self.cursors.len(), which)?].clone()));
+        let addresses: Vec<Arc<Address>> = follows.iter().map(|name| address(name)).collect();
+        let from = came_with.clone().map_or(From::Now, |cursor| From::Cursor(Some(cursor)));
+        let key = self.hub.join(Follow { addresses: addresses.into(), types: Rc::from([]) }, from);
+        self.clients.push(Client {
+            key,
+            follows,
+            came_with,
+            ready: None,
+            cursor: None,
+            bytes: Vec::new(),
+            delivered: HashSet::new(),
+            newest: HashMap::new(),
+            resynced: HashMap::new(),
+        });
+    }
+
+    /// Reads one chunk. False if there is none.
+    fn read_chunk(&mut self, at: usize) -> bool {
+        self.step += 1;
+        let Poll::Ready(Some(bytes)) = self.hub.poll(self.clients[at].key, Waker::noop()) else { return false };
+        self.clients[at].bytes.extend(bytes);
+        if self.clients[at].bytes.ends_with(b"\n\n") {
+            let bytes = std::mem::take(&mut self.clients[at].bytes);
+            parse(&bytes).iter().for_each(|seen| self.see(at, seen));
+            self.check(at, true);
+            self.cursors.extend(self.clients[at].cursor.clone());
+        }
+        true
+    }
+
+    fn see(&mut self, at: usize, seen: &Seen) {
+        let (step, partitions) = (self.step, self.partitions);
+        let client = &mut self.clients[at];
+        if let Some(id) = &seen.id {
+            client.cursor = Some(Cursor::decode(id, partitions).unwrap());
+        }
+        if let Some(name) = &seen.name {
+            if name == "tidings.ready" {
+                client.ready = client.ready.or(Some(step));
+            }
+        } else if let Some((topic, _)) = seen.resync() {
+            client.resynced.insert(topic, step);
+        } else {
+            let topics = seen.topics();
+            let event: u64 = seen.json()["version"].as_str().unwrap().parse().unwrap();
+            let partition = partitions.of(&topics[0].parse().unwrap());
+            assert!(topics.iter().all(|topic| client.follows.contains(&topic.as_str())), "{topics:?} is not followed");
+            let before = client.newest.insert(partition, event).unwrap_or(0);
+            assert!(event > before, "{event} came after {before}");
+            client.delivered.extend(topics.into_iter().map(|topic| (event, topic)));
+        }
+    }
+
+    fn check(&self, at: usize, up_to_cursor: bool) {
+        let client = &self.clients[at];
+        for event in &self.log {
+            for (name, place) in event.places.iter().filter(|(name, _)| client.follows.contains(name)) {
+                let after = |cursor: &Cursor| self.place(cursor, name).is_some_and(|known| known < *place);
+                let owed = client.ready.is_some_and(|ready| event.step > ready)
+                    || client.came_with.as_ref().is_some_and(after);
+                let passed = client.cursor.as_ref().is_some_and(|cursor| !after(cursor));
+                if owed && (passed || !up_to_cursor) {
+                    let resynced = client.resynced.get(*name).is_some_and(|at| *at >= event.step);
+                    let delivered = client.delivered.contains(&(event.step, (*name).to_owned()));
+                    assert!(delivered || resynced, "{name} lost {event:?}");
+                }
+            }
+        }
+    }
+
+    /// A cursor's place where `name` lives: the number of the history, and the id.
+    fn place(&self, cursor: &Cursor, name: &str) -> Option<(usize, Id)> {
+        let partition = self.home(name);
+        let place = cursor.place(partition)?;
+        let history = self.epochs[partition.index()].iter().position(|epoch| *epoch == place.epoch)?;
+        Some((history, place.id))
+    }
+
+    /// Lets everything come to rest, and checks that nothing is missing.
+    fn finish(mut self) {
+        self.apply(&Op::Beacon);
+        while self.take_answer() || self.take_pushes(100) || self.take_commands() || self.deliver(100) {}
+        for at in 0..self.clients.len() {
+            while self.read_chunk(at) {}
+            if self.hub.poll(self.clients[at].key, Waker::noop()) == Poll::Pending {
+                assert!(self.clients[at].ready.is_some(), "it was never told that it is up to date");
+                self.check(at, false);
+            }
+        }
+    }
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the embedded store never waits")
+}
+
+fn pick(of: usize, which: u8) -> Option<usize> {
+    (of > 0).then(|| usize::from(which) % of)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_in_silence(partitions in 1..4_u16, ops in proptest::collection::vec(any_op(), 1..300)) {
+        let mut world = World::new(partitions);
+        ops.iter().for_each(|op| world.apply(op));
+        world.finish();
+    }
+}
