@@ -167,6 +167,8 @@ impl Hub {
         for (_, connection) in &mut self.connections {
             connection.end(Some(control::goodbye(control::retry_delay(self.options.retry))));
         }
+        // Also those that a turn, which may have been cut short by a panic, was about to wake.
+        self.wake();
     }
 
     /// What was counted since the last call.
