@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::web::Data;
 use tidings_publisher::Publisher;
@@ -17,6 +18,9 @@ use crate::reader::{self, ReaderOptions};
 use crate::server::{self, Parts};
 use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
 use crate::stream::StreamLimits;
+
+/// How long what the demo published last may take to reach Redis when the gateway ends.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Where a gateway listens.
 #[derive(Debug)]
@@ -69,7 +73,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Out
         retry: config.stream.retry,
         heartbeat: config.stream.heartbeat,
     };
-    let board = config.demo.enabled.then(|| board(&parts.store));
+    let store = parts.store.clone();
+    let board = config.demo.enabled.then(|| board(&store));
     let (end_streams, drain) = watch::channel(false);
     let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
     let life = parts.life.clone();
@@ -87,6 +92,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Out
     public_handle.stop(true).await;
     admin_handle.stop(true).await;
     servers.await.map_err(io::Error::other)??;
+    store.flush(FLUSH).await;
     tracing::info!("ended");
     Ok(())
 }

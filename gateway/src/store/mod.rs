@@ -4,6 +4,8 @@ mod memory;
 mod redis;
 mod session;
 
+use std::time::Duration;
+
 use tidings_publisher::{ErrorKind, Publisher, Receipt};
 use tidings_shared::{Event, Invalid, Partitions};
 
@@ -55,6 +57,15 @@ impl Store {
             Self::Redis(_, publisher) => {
                 publisher.publish_all(events).await.into_iter().map(|receipt| Ok(receipt?)).collect()
             }
+        }
+    }
+
+    /// Sends what the publisher library still holds, for as long as `deadline` at the most.
+    pub async fn flush(&self, deadline: Duration) {
+        if let Self::Redis(_, publisher) = self
+            && let Err(error) = publisher.shutdown(deadline).await
+        {
+            tracing::warn!(%error, "events that were still to be published are lost");
         }
     }
 
