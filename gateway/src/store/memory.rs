@@ -70,7 +70,8 @@ impl MemoryStore {
         Self::with_clock(namespace, partitions, retention, gateway, system_ms)
     }
 
-    fn with_clock(
+    /// The same by a clock of the caller's, in milliseconds since 1970.
+    pub(crate) fn with_clock(
         namespace: Namespace,
         partitions: Partitions,
         retention: Retention,
