@@ -14,6 +14,8 @@ use tidings_shared::Invalid;
 pub enum Kind {
     /// The request is wrong as it is.
     BadRequest,
+    /// Whoever asks may not.
+    Forbidden,
     /// There is nothing at this path.
     NotFound,
     /// There is, but not for this method.
@@ -33,6 +35,7 @@ impl Kind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

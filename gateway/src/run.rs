@@ -146,5 +146,8 @@ fn announce(config: &Config, gateway: &str, public: std::net::SocketAddr, admin:
     } else {
         tracing::warn!("auth.insecure = true: whoever reaches {public} may follow everything");
     }
+    if config.demo.enabled {
+        tracing::info!("the demo is at http://{public}/");
+    }
     tracing::info!(%gateway, %public, %admin, store = %config.store.url, demo = config.demo.enabled, "listening");
 }

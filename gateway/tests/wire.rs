@@ -200,3 +200,15 @@ async fn what_would_be_wrong_again_is_an_error() {
         assert!(answer.contains("application/problem+json"), "{path}: {answer}");
     }
 }
+
+#[actix_web::test]
+async fn only_services_and_pages_of_its_own_may_publish() {
+    let gateway = Gateway::start().await;
+    for (origin, status) in [("", "200"), ("Origin: http://x\r\n", "200"), ("Origin: http://elsewhere\r\n", "403")] {
+        for listener in [gateway.admin, gateway.public] {
+            let headers = format!("Connection: close\r\n{origin}");
+            let answer = Answer::to(listener, "POST", "/v1/publish", &headers, r#"{"to":"a"}"#).await.rest().await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{origin}: {answer}");
+        }
+    }
+}
