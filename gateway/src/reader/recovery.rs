@@ -16,7 +16,7 @@ use super::delivery::Resync;
 use super::{Reader, Route, replay};
 use crate::control::Reason;
 use crate::metrics::Read;
-use crate::store::{Client, Session, Status, StoreError};
+use crate::store::{Asked, Client, Session, Status, StoreError};
 
 /// Channels of one SUBSCRIBE.
 const CHANNELS: usize = 1_000;
@@ -139,7 +139,9 @@ impl Reader {
         let mut slow = Vec::new();
         for some in addresses.chunks(ADDRESSES) {
             self.metrics.add_store_reads(Read::Recover, 1);
-            let history = client.backfill(partition, some, Span::Between(known.id, up_to), BYTES.min(left)).await?;
+            let span = Span::Between(known.id, up_to);
+            let asked = Asked { partition, addresses: some, span, bytes: BYTES.min(left) };
+            let history = client.backfill(asked).await?;
             same_epoch(history.epoch, known.epoch)?;
             for (address, read) in replay::encode(&history, some, known.epoch, self.partitions) {
                 match read {

@@ -19,7 +19,7 @@ use super::delivery::ConnectionKey;
 use super::join::{From, Join, Part, Plan};
 use super::outbox::WorkerId;
 use crate::metrics::{Metrics, Read};
-use crate::store::{Client, History, StoreError};
+use crate::store::{Asked, Client, History, StoreError};
 
 /// What came of a request.
 pub enum Answer {
@@ -149,7 +149,7 @@ impl Requests {
                 acknowledged.wait_for(|done| *done).await.ok()?;
             }
             metrics.add_store_reads(kind, 1);
-            match client.history(partition, &addresses, span, bytes).await {
+            match client.history(Asked { partition, addresses: &addresses, span, bytes }).await {
                 Ok(history) => Some(Rc::new(history)),
                 Err(error) => {
                     tracing::warn!(%error, "history could not be read");

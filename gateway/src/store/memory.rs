@@ -12,7 +12,7 @@ use tidings_shared::message::Message;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Event, Id, Invalid, Partition, Partitions, Retention, limits};
 
-use super::session::{self, Client, Entries, History, Missed, PushSink, Session, Status};
+use super::session::{self, Asked, Client, Entries, History, Missed, PushSink, Session, Status};
 
 /// History in memory. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
@@ -289,13 +289,8 @@ impl MemoryClient {
         place
     }
 
-    pub(super) fn history(
-        &self,
-        partition: Partition,
-        addresses: &[Arc<Address>],
-        span: Span,
-        mut bytes: u64,
-    ) -> History {
+    pub(super) fn history(&self, asked: Asked<'_>) -> History {
+        let Asked { partition, addresses, span, mut bytes } = asked;
         let (state, now) = (self.shared.lock(), self.shared.now());
         let Some(log) = state.logs.get(partition.index()) else {
             return History { epoch: None, last: Id::ZERO, entries: Vec::new() };

@@ -11,7 +11,7 @@ use tidings_shared::{Event, Invalid, Partitions};
 
 pub use self::memory::MemoryStore;
 pub use self::redis::{RedisOptions, RedisStore};
-pub use self::session::{Client, Entries, History, Missed, Push, Session, Status, StoreError};
+pub use self::session::{Asked, Client, Entries, History, Missed, Push, Session, Status, StoreError};
 
 /// The two stores there are.
 #[derive(Debug, Clone)]

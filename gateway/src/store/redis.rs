@@ -10,10 +10,10 @@ use redis::{AsyncConnectionConfig, Client as Server, IntoConnectionInfo, Protoco
 use redis::{FromRedisValue, RedisError, Script};
 use tidings_shared::cursor::Place;
 use tidings_shared::keys::Namespace;
-use tidings_shared::script::{self, Call, Span};
+use tidings_shared::script::{self, Call};
 use tidings_shared::{Address, Epoch, Id, Partition, Partitions, Retention};
 
-use super::session::{self, Client, Entries, History, Missed, PushSink, Session, Status, StoreError};
+use super::session::{self, Asked, Client, Entries, History, Missed, PushSink, Session, Status, StoreError};
 
 /// How long a request may take before the session counts as broken.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -185,35 +185,26 @@ impl RedisClient {
         Ok(Place { epoch: parsed(what, &epoch)?, id: parsed(what, &id)? })
     }
 
-    pub(super) async fn history(
-        &self,
-        partition: Partition,
-        addresses: &[Arc<Address>],
-        span: Span,
-        bytes: u64,
-    ) -> Result<History, StoreError> {
-        let call = self.history_call(partition, addresses, span, bytes);
-        let answer = invoke(&self.scripts.history, &call, &mut self.requests.clone(), "reading history").await?;
-        read_history(answer)
+    pub(super) async fn history(&self, asked: Asked<'_>) -> Result<History, StoreError> {
+        self.read(asked, &mut self.requests.clone(), "reading history").await
     }
 
-    pub(super) async fn backfill(
-        &self,
-        partition: Partition,
-        addresses: &[Arc<Address>],
-        span: Span,
-        bytes: u64,
-    ) -> Result<History, StoreError> {
-        let call = self.history_call(partition, addresses, span, bytes);
+    pub(super) async fn backfill(&self, asked: Asked<'_>) -> Result<History, StoreError> {
         let what = "reading a backfill";
         let mut pooled = self.pool.get().await.map_err(|e| StoreError::new(what, e))?;
-        let answer = invoke(&self.scripts.history, &call, &mut pooled, what).await?;
-        read_history(answer)
+        self.read(asked, &mut pooled, what).await
     }
 
-    fn history_call(&self, partition: Partition, addresses: &[Arc<Address>], span: Span, bytes: u64) -> Call {
-        let addresses: Vec<Address> = addresses.iter().map(|address| Address::clone(address)).collect();
-        script::history(&self.options.namespace.keys(partition), &addresses, span, bytes)
+    async fn read(
+        &self,
+        asked: Asked<'_>,
+        connection: &mut MultiplexedConnection,
+        what: &'static str,
+    ) -> Result<History, StoreError> {
+        let addresses: Vec<Address> = asked.addresses.iter().map(|address| Address::clone(address)).collect();
+        let keys = self.options.namespace.keys(asked.partition);
+        let call = script::history(&keys, &addresses, asked.span, asked.bytes);
+        read_history(invoke(&self.scripts.history, &call, connection, what).await?)
     }
 
     pub(super) async fn missed(

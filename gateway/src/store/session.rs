@@ -165,6 +165,19 @@ pub struct Entries {
     pub messages: Vec<(Id, String)>,
 }
 
+/// Which history is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The partition.
+    pub partition: Partition,
+    /// Addresses that all live there.
+    pub addresses: &'a [Arc<Address>],
+    /// From where to where.
+    pub span: Span,
+    /// The most bytes of messages.
+    pub bytes: u64,
+}
+
 /// What several addresses of a partition got, read at one moment.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -222,31 +235,19 @@ impl Client {
         }
     }
 
-    /// Reads what `addresses`, all of `partition`, got in `span`: at most `bytes` of messages, at one moment.
-    pub async fn history(
-        &self,
-        partition: Partition,
-        addresses: &[Arc<Address>],
-        span: Span,
-        bytes: u64,
-    ) -> Result<History, StoreError> {
+    /// Reads history, at one moment, in one round trip.
+    pub async fn history(&self, asked: Asked<'_>) -> Result<History, StoreError> {
         match self {
-            Self::Memory(client) => Ok(client.history(partition, addresses, span, bytes)),
-            Self::Redis(client) => client.history(partition, addresses, span, bytes).await,
+            Self::Memory(client) => Ok(client.history(asked)),
+            Self::Redis(client) => client.history(asked).await,
         }
     }
 
     /// The same for recovering: may be large, and does not keep other requests waiting.
-    pub async fn backfill(
-        &self,
-        partition: Partition,
-        addresses: &[Arc<Address>],
-        span: Span,
-        bytes: u64,
-    ) -> Result<History, StoreError> {
+    pub async fn backfill(&self, asked: Asked<'_>) -> Result<History, StoreError> {
         match self {
-            Self::Memory(client) => Ok(client.history(partition, addresses, span, bytes)),
-            Self::Redis(client) => client.backfill(partition, addresses, span, bytes).await,
+            Self::Memory(client) => Ok(client.history(asked)),
+            Self::Redis(client) => client.backfill(asked).await,
         }
     }
 

@@ -42,7 +42,12 @@ impl Rig {
     /// What each address got, as its status and ids, and the last id.
     fn history(&self, names: &[&str], span: Span, bytes: u64) -> Vec<(Status, Vec<Id>)> {
         let addresses: Vec<Arc<Address>> = names.iter().map(|name| Arc::new(name.parse().unwrap())).collect();
-        let history = self.client.history(self.store.partitions().of(&addresses[0]), &addresses, span, bytes);
+        let history = self.client.history(Asked {
+            partition: self.store.partitions().of(&addresses[0]),
+            addresses: &addresses,
+            span,
+            bytes,
+        });
         let ids = |entries: Entries| entries.messages.iter().map(|(id, _)| *id).collect();
         history.entries.into_iter().map(|entries| (entries.status, ids(entries))).collect()
     }
@@ -123,7 +128,9 @@ fn history_stops_at_its_bytes() {
     for _ in 0..4 {
         rig.publish(&["a", "b"]);
     }
-    let all = rig.client.history(Partitions::ONE.get(0).unwrap(), &[Arc::new("a".parse().unwrap())], start, PLENTY);
+    let addresses = [Arc::new("a".parse().unwrap())];
+    let partition = Partitions::ONE.get(0).unwrap();
+    let all = rig.client.history(Asked { partition, addresses: &addresses, span: start, bytes: PLENTY });
     let bytes: u64 = all.entries[0].messages.iter().map(|(_, message)| message.len() as u64).sum();
     let status =
         |bytes| rig.history(&["a", "b"], start, bytes).into_iter().map(|(status, _)| status).collect::<Vec<_>>();
