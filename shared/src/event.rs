@@ -119,11 +119,6 @@ impl Event {
         self
     }
 
-    /// Whether the caller gave an idempotency key.
-    pub fn has_key(&self) -> bool {
-        self.key.is_some()
-    }
-
     /// The addresses as given.
     pub fn to(&self) -> &[String] {
         match &self.to {

@@ -89,11 +89,6 @@ impl Connection {
         matches!(self.phase, Phase::Live)
     }
 
-    /// Whether it waits for its place.
-    pub fn is_joining(&self) -> bool {
-        matches!(self.phase, Phase::Joining(_))
-    }
-
     /// Whether it ends once its queue is empty.
     pub fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Ending)
