@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { BROWSERS, launch } from './browsers.mjs';
-import { complete, delivered, judge, numbered } from './oracle.mjs';
+import { complete, delivered, judge, numbered, reached } from './oracle.mjs';
 import { staged } from './stage.mjs';
 
 for (const name of BROWSERS) {
@@ -30,7 +30,8 @@ for (const name of BROWSERS) {
         ['event', 'order.updated', '3'],
       ]);
       assert.ok(events.every((entry) => entry.cursor), 'each event has a cursor');
-      assert.equal(view.cursor, events.at(-1).cursor, 'the page shows the cursor of the last event');
+      // A heartbeat may have lifted it since.
+      assert.ok(reached(view.cursor, events.at(-1).cursor), `${view.cursor} is before ${events.at(-1).cursor}`);
     });
 
     on('an event published over HTTP is logged, and what it names is fetched again', async (stage) => {

@@ -28,6 +28,13 @@ export function judge(view, published) {
   assert.deepEqual(order, [...new Set(order)].sort((a, b) => a - b), 'events twice or out of order');
 }
 
+/** Whether `cursor` is at or after `place`, both of one partition and one history. */
+export function reached(cursor, place) {
+  const [[form, epoch, at], [, , of]] = [cursor, place].map((text) => text.split('.'));
+  const [[ms, seq], [least, leastSeq]] = [at, of].map((id) => id.split('-').map(Number));
+  return place.startsWith(`${form}.${epoch}.`) && (ms > least || (ms === least && seq >= leastSeq));
+}
+
 function arrived(view, event) {
   return delivered(view).filter((entry) => entry.version === event.version && entry.topics === event.to);
 }
