@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::problem;
 use crate::reader::ReaderHandle;
 use crate::store::Store;
-use crate::stream::{self, StreamLimits};
+use crate::stream::{self, Gate, StreamLimits};
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -63,9 +63,10 @@ pub fn public(
 ) -> std::io::Result<Server> {
     let app = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
+        let gate = Gate::new(hub, parts.partitions, parts.limits, parts.metrics.clone());
         let embedded = matches!(parts.store, Store::Memory(_));
         App::new()
-            .app_data(Data::new(hub))
+            .app_data(Data::new(gate))
             .configure(|cfg| share(cfg, &parts))
             .configure(stream::configure)
             .configure(|cfg| {
@@ -112,6 +113,5 @@ fn share(cfg: &mut web::ServiceConfig, parts: &Parts) {
         .app_data(Data::new(parts.store.clone()))
         .app_data(Data::new(parts.reader.clone()))
         .app_data(Data::new(parts.metrics.clone()))
-        .app_data(Data::new(parts.life.clone()))
-        .app_data(Data::new(parts.limits));
+        .app_data(Data::new(parts.life.clone()));
 }

@@ -5,6 +5,7 @@
 
 mod connection;
 mod deliveries;
+mod open;
 mod places;
 mod queue;
 mod stats;
@@ -25,6 +26,7 @@ use tidings_shared::Partitions;
 use tidings_shared::cursor::Place;
 
 pub use self::connection::{Connection, Follow};
+pub use self::open::OpenConnection;
 pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
 

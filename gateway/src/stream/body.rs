@@ -10,14 +10,12 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use crate::hub::SharedHub;
-use crate::reader::delivery::ConnectionKey;
+use crate::hub::OpenConnection;
 
 /// The body of a stream. Dropping it, as happens when the client has left, removes the connection.
 #[derive(Debug)]
 pub struct StreamBody {
-    hub: SharedHub,
-    connection: ConnectionKey,
+    connection: OpenConnection,
     first: Option<Bytes>,
     cut: Option<Pin<Box<Sleep>>>,
 }
@@ -26,10 +24,9 @@ pub struct StreamBody {
 const LAST_BYTES: Duration = Duration::from_millis(20);
 
 impl StreamBody {
-    /// The body of `connection`, which begins with `first`: both browsers report a stream as open only with its first
-    /// byte.
-    pub fn new(hub: SharedHub, connection: ConnectionKey, first: Bytes) -> Self {
-        Self { hub, connection, first: Some(first), cut: None }
+    /// The body of `connection`, which begins with `first`.
+    pub fn new(connection: OpenConnection, first: Bytes) -> Self {
+        Self { connection, first: Some(first), cut: None }
     }
 }
 
@@ -46,7 +43,7 @@ impl MessageBody for StreamBody {
             return Poll::Ready(Some(Ok(first)));
         }
         if body.cut.is_none() {
-            match body.hub.borrow_mut().poll(body.connection, context.waker()) {
+            match body.connection.poll(context.waker()) {
                 Poll::Ready(Some(bytes)) => return Poll::Ready(Some(Ok(bytes))),
                 Poll::Ready(None) => {}
                 Poll::Pending => return Poll::Pending,
@@ -58,11 +55,5 @@ impl MessageBody for StreamBody {
             Poll::Ready(()) => Poll::Ready(Some(Err(io::Error::other("the stream ends here; the client comes back")))),
             Poll::Pending => Poll::Pending,
         }
-    }
-}
-
-impl Drop for StreamBody {
-    fn drop(&mut self) {
-        self.hub.borrow_mut().leave(self.connection);
     }
 }

@@ -2,8 +2,11 @@
 
 mod body;
 mod events;
+mod gate;
 mod options;
 mod poll;
+
+pub use gate::{Asked, Gate, HEADERS, Stream, StreamLimits};
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -14,11 +17,4 @@ pub fn configure(cfg: &mut ServiceConfig) {
     let get = |path, route| web::resource(path).route(route).default_service(problem::only("GET"));
     cfg.service(get("/v1/events", web::get().to(events::events)));
     cfg.service(get("/v1/poll", web::get().to(poll::poll)));
-}
-
-/// What requests are held to.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamLimits {
-    /// Addresses of a connection.
-    pub topics: usize,
 }

@@ -8,21 +8,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidings_shared::Partitions;
 use tidings_shared::message::json_string;
 use tokio::time::{Instant, timeout_at};
 
-use super::StreamLimits;
-use super::events::last_event_id;
-use super::options::{self, Kind, Options};
-use crate::hub::{HubHandle, SharedHub};
-use crate::metrics::{Connect, Metrics};
+use super::events::asked;
+use super::gate::{self, Gate};
+use crate::hub::OpenConnection;
 use crate::problem::{self, Problem};
-use crate::reader::From;
-use crate::reader::delivery::ConnectionKey;
 
-/// How long a poll with a cursor waits unless it says so.
-const WAIT: Duration = Duration::from_secs(25);
 /// How long a poll waits for its place in the history, on top.
 const JOIN: Duration = Duration::from_secs(5);
 
@@ -36,62 +29,36 @@ struct Answer {
 }
 
 /// Answers with the events after the cursor, at once if there are any, else as soon as one comes or the wait is over.
-pub async fn poll(
-    request: HttpRequest,
-    hub: web::Data<HubHandle>,
-    partitions: web::Data<Partitions>,
-    limits: web::Data<StreamLimits>,
-    metrics: web::Data<Metrics>,
-) -> Result<HttpResponse, Problem> {
-    let Options { follow, from, wait } =
-        options::read(Kind::Poll, request.query_string(), last_event_id(&request), **partitions, limits.topics)?;
-    metrics.add_connect(Connect::Poll);
-    // Without a cursor a client wants to know where it is, before it fetches what it shows.
-    let wait = wait.unwrap_or(if matches!(from, From::Cursor(_)) { WAIT } else { Duration::ZERO });
-    let connection = hub.hub.borrow_mut().join(follow, from);
-    let poll = Poll { hub: hub.hub.clone(), connection };
-    let answer = poll.collect(Instant::now() + wait).await?;
+pub async fn poll(request: HttpRequest, gate: web::Data<Gate>) -> Result<HttpResponse, Problem> {
+    let gate::Poll { connection, wait } = gate.poll(asked(&request))?;
+    let answer = collect(&connection, Instant::now() + wait).await?;
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(answer))
 }
 
-/// A connection that ends with the request, however that ends.
-struct Poll {
-    hub: SharedHub,
-    connection: ConnectionKey,
+async fn collect(connection: &OpenConnection, deadline: Instant) -> Result<Answer, Problem> {
+    let mut frames = Frames::default();
+    let joined = timeout_at(Instant::now() + JOIN, take_until(connection, &mut frames, |frames| frames.ready)).await;
+    if !matches!(joined, Ok(Some(()))) {
+        return Err(away());
+    }
+    let _over = timeout_at(deadline, take_until(connection, &mut frames, |frames| !frames.events.is_empty())).await;
+    let cursor = connection.cursor();
+    Ok(Answer { events: frames.events, cursor: cursor.ok_or_else(away)? })
 }
 
-impl Poll {
-    async fn collect(&self, deadline: Instant) -> Result<Answer, Problem> {
-        let mut frames = Frames::default();
-        let joined = timeout_at(Instant::now() + JOIN, self.take_until(&mut frames, |frames| frames.ready)).await;
-        if !matches!(joined, Ok(Some(()))) {
-            return Err(away());
-        }
-        let _over = timeout_at(deadline, self.take_until(&mut frames, |frames| !frames.events.is_empty())).await;
-        let cursor = self.hub.borrow_mut().cursor(self.connection);
-        Ok(Answer { events: frames.events, cursor: cursor.ok_or_else(away)? })
-    }
-
-    /// Takes all that is queued, and waits for more until `enough`. `None` if the connection was ended.
-    async fn take_until(&self, frames: &mut Frames, enough: impl Fn(&Frames) -> bool) -> Option<()> {
-        poll_fn(|context| {
-            loop {
-                match self.hub.borrow_mut().poll(self.connection, context.waker()) {
-                    Async::Ready(Some(bytes)) => frames.take(&bytes),
-                    Async::Ready(None) => return Async::Ready(None),
-                    Async::Pending if enough(frames) => return Async::Ready(Some(())),
-                    Async::Pending => return Async::Pending,
-                }
+/// Takes all that is queued, and waits for more until `enough`. `None` if the connection was ended.
+async fn take_until(connection: &OpenConnection, frames: &mut Frames, enough: impl Fn(&Frames) -> bool) -> Option<()> {
+    poll_fn(|context| {
+        loop {
+            match connection.poll(context.waker()) {
+                Async::Ready(Some(bytes)) => frames.take(&bytes),
+                Async::Ready(None) => return Async::Ready(None),
+                Async::Pending if enough(frames) => return Async::Ready(Some(())),
+                Async::Pending => return Async::Pending,
             }
-        })
-        .await
-    }
-}
-
-impl Drop for Poll {
-    fn drop(&mut self) {
-        self.hub.borrow_mut().leave(self.connection);
-    }
+        }
+    })
+    .await
 }
 
 fn away() -> Problem {

@@ -1,0 +1,38 @@
+//! A connection as its transport sees it: open for as long as this lives.
+
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+
+use super::SharedHub;
+use crate::reader::delivery::ConnectionKey;
+
+/// A connection that is in the hub for as long as this lives: dropping it, however the request ends, removes it.
+#[derive(Debug)]
+pub struct OpenConnection {
+    hub: SharedHub,
+    key: ConnectionKey,
+}
+
+impl OpenConnection {
+    /// Takes care of a connection that has just joined.
+    pub fn new(hub: SharedHub, key: ConnectionKey) -> Self {
+        Self { hub, key }
+    }
+
+    /// The next bytes to write; `None` when it has ended. While there are none, `waker` is woken when there are.
+    pub fn poll(&self, waker: &Waker) -> Poll<Option<Bytes>> {
+        self.hub.borrow_mut().poll(self.key, waker)
+    }
+
+    /// The cursor after all that it was given, lifted to the watermarks; `None` if it has no place.
+    pub fn cursor(&self) -> Option<String> {
+        self.hub.borrow_mut().cursor(self.key)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.hub.borrow_mut().leave(self.key);
+    }
+}
