@@ -10,6 +10,7 @@
 //! | [`reader`] | what is followed, what was missed, the order of things | HTTP |
 //! | [`hub`] | a worker's connections and their queues | the store |
 //! | [`stream`] | requests for streams and polls, their bodies | the store |
+//! | `lean` | streams over plain HTTP/1.1, past the HTTP server | what is streamed |
 //! | [`admin`] | publish, health, metrics | the hub |
 //! | [`demo`] | a page and a backend to try it with | all of the above |
 //! | [`control`], [`frame`], [`problem`] | what clients can see | |
@@ -23,6 +24,7 @@ pub mod control;
 pub mod demo;
 pub mod frame;
 pub mod hub;
+mod lean;
 pub mod log;
 pub mod metrics;
 pub mod problem;

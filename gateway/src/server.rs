@@ -3,7 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::AppConfig;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 use socket2::{Domain, Socket, Type};
@@ -13,6 +16,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Lifecycle};
 use crate::demo::{self, Board};
 use crate::hub::{self, HubOptions};
+use crate::lean::LeanFactory;
 use crate::metrics::Metrics;
 use crate::problem;
 use crate::reader::ReaderHandle;
@@ -61,34 +65,44 @@ pub fn public(
     board: Option<Data<Board>>,
     drain: watch::Receiver<bool>,
 ) -> std::io::Result<Server> {
-    let app = move || {
+    let address = listener.local_addr()?;
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(CONNECTIONS)
+        .shutdown_timeout(SHUTDOWN.as_secs())
+        .disable_signals();
+    let ending = builder.graceful_shutdown_signal();
+    let worker = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
         let gate = Gate::new(hub, parts.partitions, parts.limits, parts.metrics.clone());
-        let embedded = matches!(parts.store, Store::Memory(_));
-        App::new()
-            .app_data(Data::new(gate))
-            .configure(|cfg| share(cfg, &parts))
-            .configure(stream::configure)
-            .configure(|cfg| {
-                if embedded {
-                    admin::configure_publish(cfg);
-                }
-                if let Some(board) = &board {
-                    demo::configure(cfg, board.clone());
-                }
+        let app = App::new().configure(|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
+        let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+        let ending = ending.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let ending = ending.clone();
+                async move { ending.notified().await }
             })
-            .default_service(web::to(problem::not_found))
+            // Or a client that has left goes unnoticed until the second write after that.
+            .h1_allow_half_closed(false)
+            .local_addr(address)
+            .finish(map_config(app, |()| AppConfig::default()));
+        LeanFactory::new(gate, http)
     };
-    let server = HttpServer::new(app)
-        .workers(workers)
-        .max_connections(CONNECTIONS)
-        // Or a client that has left goes unnoticed until the second write after that.
-        .h1_allow_half_closed(false)
-        .tcp_nodelay(true)
-        .shutdown_timeout(SHUTDOWN.as_secs())
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+    Ok(builder.listen("public", listener, worker)?.run())
+}
+
+/// What the public listener serves.
+fn configure(cfg: &mut web::ServiceConfig, parts: &Parts, gate: Gate, board: Option<Data<Board>>) {
+    share(cfg, parts);
+    cfg.app_data(Data::new(gate)).configure(stream::configure);
+    if matches!(parts.store, Store::Memory(_)) {
+        admin::configure_publish(cfg);
+    }
+    if let Some(board) = board {
+        demo::configure(cfg, board);
+    }
+    cfg.default_service(web::to(problem::not_found));
 }
 
 /// The admin listener.

@@ -43,6 +43,17 @@ impl Gateway {
         Answer::to(self.public, "GET", path, headers, "").await
     }
 
+    /// Opens a stream. As the second request of its connection it comes from the HTTP server, as the first it does not.
+    async fn stream(&self, second: bool, path: &str, headers: &str) -> Answer {
+        if !second {
+            return self.get(path, headers).await;
+        }
+        let mut answer = self.get("/v1/nothing", "").await;
+        answer.until("}").await;
+        answer.ask("GET", path, headers, "").await;
+        answer
+    }
+
     /// Asks the admin API; its whole answer.
     async fn admin(&self, method: &str, path: &str, body: &str) -> String {
         let headers = "Content-Type: application/json\r\nConnection: close\r\n";
@@ -71,11 +82,16 @@ struct Answer {
 
 impl Answer {
     async fn to(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut answer = Self { stream, read: String::new() };
+        answer.ask(method, path, headers, body).await;
+        answer
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) {
         let length = body.len();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        Self { stream, read: String::new() }
+        self.stream.write_all(request.as_bytes()).await.unwrap();
     }
 
     /// Reads on until `text` has come; all that came up to there since the last call.
@@ -111,8 +127,14 @@ fn id(text: &str) -> String {
 
 #[actix_web::test]
 async fn a_stream_from_its_first_byte_to_its_cut() {
+    for second in [false, true] {
+        first_byte_to_cut(second).await;
+    }
+}
+
+async fn first_byte_to_cut(second: bool) {
     let gateway = Gateway::start().await;
-    let mut stream = gateway.get("/v1/events?topic=a&topic=b", "").await;
+    let mut stream = gateway.stream(second, "/v1/events?topic=a&topic=b", "").await;
     let head = stream.until("\r\n\r\n").await.to_ascii_lowercase();
     for line in [
         "http/1.1 200 ok",
@@ -120,6 +142,7 @@ async fn a_stream_from_its_first_byte_to_its_cut() {
         "cache-control: no-cache, no-transform",
         "x-accel-buffering: no",
         "transfer-encoding: chunked",
+        "\r\ndate: ",
     ] {
         assert!(head.contains(line), "{line} is not in {head}");
     }
@@ -140,21 +163,54 @@ async fn a_stream_from_its_first_byte_to_its_cut() {
 
 #[actix_web::test]
 async fn a_client_that_comes_back_gets_what_it_missed_and_no_more() {
+    for second in [false, true] {
+        missed_and_no_more(second).await;
+    }
+}
+
+async fn missed_and_no_more(second: bool) {
     let gateway = Gateway::start().await;
-    let mut stream = gateway.get("/v1/events?topic=a", "").await;
+    let mut stream = gateway.stream(second, "/v1/events?topic=a", "").await;
     let cursor = id(&stream.until("\"topics\":[\"a\"]}").await);
     drop(stream);
     gateway.until_metrics_say("tidings_connections 0").await;
     let missed = [gateway.publish("a").await, gateway.publish("a").await];
     gateway.publish("b").await;
-    let mut stream = gateway.get("/v1/events?topic=a", &format!("Last-Event-ID: {cursor}\r\n")).await;
+    let back = format!("Last-Event-ID: {cursor}\r\n");
+    let mut stream = gateway.stream(second, "/v1/events?topic=a", &back).await;
     let replay = stream.until("event: tidings.ready").await;
     let ids: Vec<&str> = replay.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     assert_eq!(ids.len(), 2, "{replay}");
     assert!(ids.iter().zip(&missed).all(|(cursor, id)| cursor.ends_with(id.as_str())), "{ids:?} {missed:?}");
-    let mut stream = gateway.get("/v1/events?topic=a&cursor=nonsense", "").await;
+    let mut stream = gateway.stream(second, "/v1/events?topic=a&cursor=nonsense", "").await;
     let replay = stream.until("event: tidings.ready").await;
     assert!(replay.contains("data: {\"topic\":\"a\",\"resync\":true,\"reason\":\"cursor\"}\n\n"), "{replay}");
+}
+
+#[actix_web::test]
+async fn a_client_that_closes_its_side_is_gone() {
+    let gateway = Gateway::start().await;
+    for second in [false, true] {
+        let mut stream = gateway.stream(second, "/v1/events?topic=a", "").await;
+        stream.until("tidings.ready").await;
+        gateway.until_metrics_say("tidings_connections 1").await;
+        stream.stream.shutdown().await.unwrap();
+        gateway.until_metrics_say("tidings_connections 0").await;
+        stream.rest().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_head_in_pieces_and_one_that_is_too_large_are_heard_out() {
+    let gateway = Gateway::start().await;
+    let mut slow = Answer { stream: TcpStream::connect(gateway.public).await.unwrap(), read: String::new() };
+    for piece in ["G", "ET /v1/eve", "nts?top", "ic=a HTTP/1.1\r\nHo", "st: x\r\n", "\r", "\n"] {
+        slow.stream.write_all(piece.as_bytes()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    slow.until("tidings.ready").await;
+    let cookies = format!("Cookie: {}\r\n", "x".repeat(40_000));
+    gateway.get("/v1/events?topic=a", &cookies).await.until("tidings.ready").await;
 }
 
 #[actix_web::test]

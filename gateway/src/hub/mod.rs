@@ -128,6 +128,19 @@ impl Hub {
         polled
     }
 
+    /// Appends the next bytes that a connection writes to `out`, at least `enough` if there are so many.
+    pub fn fill(&mut self, key: ConnectionKey, waker: &Waker, out: &mut Vec<u8>, enough: usize) -> Filled {
+        let most = out.len() + enough;
+        while out.len() < most {
+            match self.poll(key, waker) {
+                Poll::Ready(Some(bytes)) => out.extend_from_slice(&bytes),
+                Poll::Ready(None) => return Filled::Ended,
+                Poll::Pending => return Filled::Waiting,
+            }
+        }
+        Filled::More
+    }
+
     /// The cursor of a connection after all that it was given, lifted to the watermarks; `None` if it has no place.
     pub fn cursor(&mut self, key: ConnectionKey) -> Option<String> {
         let watermarks = std::mem::take(&mut self.watermarks);
@@ -193,6 +206,17 @@ impl Hub {
         }
         size
     }
+}
+
+/// What is left when a connection's bytes were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filled {
+    /// Nothing, and there will be more.
+    Waiting,
+    /// Perhaps something.
+    More,
+    /// Nothing: the connection has ended.
+    Ended,
 }
 
 /// A hub that its worker's tasks and bodies share.

@@ -4,7 +4,7 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use super::SharedHub;
+use super::{Filled, SharedHub};
 use crate::reader::delivery::ConnectionKey;
 
 /// A connection that is in the hub for as long as this lives: dropping it, however the request ends, removes it.
@@ -23,6 +23,12 @@ impl OpenConnection {
     /// The next bytes to write; `None` when it has ended. While there are none, `waker` is woken when there are.
     pub fn poll(&self, waker: &Waker) -> Poll<Option<Bytes>> {
         self.hub.borrow_mut().poll(self.key, waker)
+    }
+
+    /// Appends what is to be written to `out`, at least `enough` bytes if there are so many. While nothing is left,
+    /// `waker` is woken when there is more.
+    pub fn fill(&self, waker: &Waker, out: &mut Vec<u8>, enough: usize) -> Filled {
+        self.hub.borrow_mut().fill(self.key, waker, out, enough)
     }
 
     /// The cursor after all that it was given, lifted to the watermarks; `None` if it has no place.
