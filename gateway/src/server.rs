@@ -44,6 +44,8 @@ pub struct Parts {
 const CONNECTIONS: usize = 100_000;
 /// Connections that wait to be accepted: what a gateway that ended had comes back at once.
 const BACKLOG: i32 = 4_096;
+/// How long a client may take to read the end of an answer, before its connection is closed.
+const DISCONNECT: Duration = Duration::from_secs(1);
 /// What is left of requests after the streams have ended may take so long.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,8 @@ pub fn public(
             })
             // Or a client that has left goes unnoticed until the second write after that.
             .h1_allow_half_closed(false)
+            // Or one that still sends a body which was refused never reads why.
+            .client_disconnect_timeout(DISCONNECT)
             .local_addr(address)
             .finish(map_config(app, |()| AppConfig::default()));
         LeanFactory::new(gate, http)
