@@ -3,6 +3,7 @@
 mod bad_input;
 mod duplicate;
 mod fanout;
+mod follows;
 mod multi;
 mod options;
 mod poll;
@@ -15,7 +16,7 @@ mod topics;
 
 use std::sync::Arc;
 
-use tidings_tests::{Client, Gateway, Oracle, RedisServer, Setup, Source};
+use tidings_tests::{Client, Gateway, Oracle, Proxy, RedisServer, Setup, Source};
 
 /// One Redis, some gateways on it, and a publisher that speaks to Redis.
 struct Stage {
@@ -38,6 +39,14 @@ impl Stage {
         let oracle = Oracle::new();
         let source = Source::connect(&redis.url(), &oracle).await;
         Self { redis, gateways, oracle, source }
+    }
+
+    /// One gateway, which reaches Redis by a link of its own; the publisher does not.
+    async fn linked() -> (Proxy, Self) {
+        let mut stage = Self::of(0).await;
+        let link = Proxy::start(stage.redis.addr()).await;
+        stage.gateways = Setup::redis(&format!("redis://{}", link.addr())).start_many(1).await;
+        (link, stage)
     }
 }
 

@@ -8,7 +8,7 @@ use tidings_tests::gateway::publics;
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Proxy, Setup, Source, eventually};
+use tidings_tests::{Client, Proxy, Source, eventually};
 
 use crate::{Stage, memory};
 
@@ -128,18 +128,10 @@ async fn a_quiet_client_resumes_from_its_heartbeat() {
     stage.oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
 }
 
-/// A gateway that reaches Redis by a link of its own; the publisher does not.
-async fn linked() -> (Proxy, Stage) {
-    let mut stage = Stage::of(0).await;
-    let link = Proxy::start(stage.redis.addr()).await;
-    stage.gateways = Setup::redis(&format!("redis://{}", link.addr())).start_many(1).await;
-    (link, stage)
-}
-
 #[tokio::test]
 async fn after_the_connection_to_redis_was_cut() {
     for how in [Cut::Reset, Cut::Fin] {
-        let (link, stage) = linked().await;
+        let (link, stage) = Stage::linked().await;
         let client = Client::open("client", &publics(&stage.gateways), &["a", "b"]);
         client.ready().await;
         stage.source.publish_many(&["a"], 5).await;
@@ -157,7 +149,7 @@ async fn after_the_connection_to_redis_was_cut() {
 #[tokio::test]
 async fn after_the_connection_to_redis_fell_silent() {
     for way in [Way::Down, Way::Up] {
-        let (link, stage) = linked().await;
+        let (link, stage) = Stage::linked().await;
         let client = Client::open("client", &publics(&stage.gateways), &["a", "b"]);
         client.ready().await;
         link.freeze(way);
