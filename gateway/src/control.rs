@@ -38,6 +38,28 @@ impl Reason {
     }
 }
 
+/// Why a gateway ends a stream that could go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// The gateway is about to end.
+    Drain,
+    /// The stream is old; another gateway may have more room.
+    MaxAge,
+}
+
+impl Goodbye {
+    /// Every one there is.
+    pub const ALL: [Goodbye; 2] = [Self::Drain, Self::MaxAge];
+
+    /// The word that clients see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::MaxAge => "max-age",
+        }
+    }
+}
+
 /// "Refetch `address`." It has no `id:`, so a connection that breaks before it got the rest is told again.
 pub fn resync(address: &Address, reason: Reason) -> Bytes {
     let topic = json_string(&address.to_string());
@@ -68,9 +90,10 @@ pub fn keep_alive() -> Bytes {
     Bytes::from_static(b":\n\n")
 }
 
-/// This gateway is about to end the stream; the client comes back, to another if there is one, after `delay`.
-pub fn goodbye(delay: Duration) -> Bytes {
-    format!("retry: {}\nevent: tidings.goodbye\ndata: {{\"reason\":\"drain\"}}\n\n", delay.as_millis()).into()
+/// This gateway ends the stream; the client comes back, to another if there is one, after `delay`.
+pub fn goodbye(why: Goodbye, delay: Duration) -> Bytes {
+    let (delay, reason) = (delay.as_millis(), why.as_str());
+    format!("retry: {delay}\nevent: tidings.goodbye\ndata: {{\"reason\":\"{reason}\"}}\n\n").into()
 }
 
 /// A random delay between `base` and twice that, so that connections that end together do not come back together.

@@ -31,7 +31,7 @@ pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
 
 use self::table::Table;
-use crate::control;
+use crate::control::{self, Goodbye};
 use crate::reader::delivery::ConnectionKey;
 use crate::reader::{Command, From, Join, ReaderHandle, WorkerId};
 
@@ -168,11 +168,10 @@ impl Hub {
         }
     }
 
-    /// Ends a connection that cannot be served now: it comes back later.
+    /// Ends a connection that cannot be served now: it comes back after the delay with which its stream began.
     fn end(&mut self, key: ConnectionKey) {
-        let retry = control::retry(control::retry_delay(self.options.retry));
         if let Some(connection) = self.get(key) {
-            connection.end(Some(retry));
+            connection.end(None);
         }
     }
 
@@ -180,7 +179,7 @@ impl Hub {
     pub fn drain(&mut self) {
         self.draining = true;
         for (_, connection) in &mut self.connections {
-            connection.end(Some(control::goodbye(control::retry_delay(self.options.retry))));
+            connection.end(Some(control::goodbye(Goodbye::Drain, control::retry_delay(self.options.retry))));
         }
         // Also those that a turn, which may have been cut short by a panic, was about to wake.
         self.wake();
