@@ -9,6 +9,7 @@
 //! | [`store`] | sessions with Redis or the embedded store | who reads |
 //! | [`reader`] | what is followed, what was missed, the order of things | HTTP |
 //! | [`hub`] | a worker's connections and their queues | the store |
+//! | [`admission`] | how many connections come in | what they follow them for |
 //! | [`stream`] | requests for streams and polls, their bodies | the store |
 //! | `lean` | streams over plain HTTP/1.1, past the HTTP server | what is streamed |
 //! | [`admin`] | publish, health, metrics | the hub |
@@ -17,11 +18,13 @@
 #![deny(missing_docs)]
 
 pub mod admin;
+pub mod admission;
 mod cli;
 mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod files;
 pub mod frame;
 pub mod hub;
 mod lean;

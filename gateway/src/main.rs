@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use tidings_gateway::config::{Command, Config};
-use tidings_gateway::{Listeners, log, run};
+use tidings_gateway::{Listeners, files, log, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and a restart as it is would be too.
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn start(config: Config) -> ExitCode {
+    files::raise();
     let result = log::init(&config.log).map_err(std::io::Error::other).and_then(|()| {
         let listeners = Listeners::bind(&config)?;
         actix_web::rt::System::new().block_on(run(config, listeners, told_to_end()))

@@ -1,6 +1,7 @@
 //! What a client is told when a request fails: an RFC 9457 problem, and the one table from kind to status.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -24,7 +25,7 @@ pub enum Kind {
     PayloadTooLarge,
     /// The body is not of a type that is understood.
     UnsupportedMediaType,
-    /// The store is away; the same request may work in a second, which `Retry-After` says.
+    /// The store is away, or too many are here; the same request may work later, when `Retry-After` says.
     Unavailable,
     /// A mistake of ours.
     Internal,
@@ -59,6 +60,8 @@ pub struct Problem {
     detail: String,
     culprit: Option<Culprit>,
     allow: Option<&'static str>,
+    /// In how many seconds to come back, if it is a matter of time.
+    later: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,7 +77,13 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 impl Problem {
     /// A problem; `detail` is a sentence for people about this very request.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), culprit: None, allow: None }
+        Self { kind, detail: detail.into(), culprit: None, allow: None, later: 1 }
+    }
+
+    /// The same, to be tried again only after this time instead of a second; of use where that may help at all.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        Self { later: later.as_secs_f64().ceil() as u16, ..self }
     }
 
     /// What kind it is.
@@ -145,7 +154,7 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = HttpResponse::build(self.kind.status());
         if self.kind == Kind::Unavailable {
-            response.insert_header((RETRY_AFTER, "1"));
+            response.insert_header((RETRY_AFTER, self.later.to_string()));
         }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
@@ -10,7 +11,8 @@ use tidings_publisher::Publisher;
 use tokio::sync::watch;
 
 use crate::admin::Lifecycle;
-use crate::config::{Config, StoreUrl};
+use crate::admission::{Admission, Limits};
+use crate::config::{self, Config, StoreUrl};
 use crate::demo::Board;
 use crate::hub::HubOptions;
 use crate::metrics::Metrics;
@@ -65,7 +67,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Out
         reader,
         metrics,
         life: Lifecycle::default(),
-        limits: StreamLimits { topics: config.limits.topics },
+        limits: limits(&config),
     };
     let hub = HubOptions {
         gateway: gateway.clone(),
@@ -95,6 +97,16 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Out
     store.flush(FLUSH).await;
     tracing::info!("ended");
     Ok(())
+}
+
+fn limits(config: &Config) -> StreamLimits {
+    let config::Limits { connections, user, origin, rate, topics } = config.limits;
+    StreamLimits {
+        topics,
+        rate,
+        admission: Admission::new(Limits { connections, user, origin }),
+        proxies: Arc::new(config.server.trusted_proxies.clone()),
+    }
 }
 
 fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {

@@ -40,8 +40,6 @@ pub struct Parts {
     pub limits: StreamLimits,
 }
 
-/// Connections that one worker holds at the most. Above it the kernel's backlog fills, and clients wait.
-const CONNECTIONS: usize = 100_000;
 /// Connections that wait to be accepted: what a gateway that ended had comes back at once.
 const BACKLOG: i32 = 4_096;
 /// How long a client may take to read the end of an answer, before its connection is closed.
@@ -70,13 +68,14 @@ pub fn public(
     let address = listener.local_addr()?;
     let builder = Server::build()
         .workers(workers)
-        .max_concurrent_connections(CONNECTIONS)
+        // The gate counts. Whoever is over a limit must be let in as far as there, to be told when to come back.
+        .max_concurrent_connections(usize::MAX)
         .shutdown_timeout(SHUTDOWN.as_secs())
         .disable_signals();
     let ending = builder.graceful_shutdown_signal();
     let worker = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
-        let gate = Gate::new(hub, parts.partitions, parts.limits, parts.metrics.clone());
+        let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.metrics.clone());
         let app = App::new().configure(|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
         let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
         let ending = ending.clone();

@@ -42,8 +42,10 @@ fn every_setting_is_there_with_its_default() {
     let defaults = Config::default();
     let row = |setting: &tidings_gateway::config::settings::Setting| {
         let default = match setting.key {
-            // The only default that depends on the machine.
+            // The defaults that depend on the machine.
             "server.workers" => "one for each core".to_owned(),
+            "limits.connections" => "by the limit of open files".to_owned(),
+            _ if setting.text(&defaults).is_empty() => "nothing".to_owned(),
             _ => format!("`{}`", setting.text(&defaults)),
         };
         format!("| `{}` | {default} | {} | {} |", setting.key, (setting.allowed)().replace('|', "\\|"), setting.help)

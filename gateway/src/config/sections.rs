@@ -8,6 +8,8 @@ use tidings_shared::{Partitions, Retention};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::StoreUrl;
+use crate::admission::Proxies;
+use crate::files;
 
 /// Everything that can be configured. [`Config::default`] is the documented default of each setting; its `Debug` shows no secret.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +30,7 @@ pub struct Config {
     pub stream: Stream,
     /// Sending what was missed.
     pub replay: Replay,
-    /// What one connection may ask for.
+    /// How many connections there may be, and what each may ask for.
     pub limits: Limits,
     /// Emptying this replica.
     pub drain: Drain,
@@ -45,6 +47,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Worker threads, 1 to 256.
     pub workers: usize,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Proxies,
 }
 
 /// The admin listener: publish, health, metrics. It asks nobody who they are.
@@ -101,9 +105,17 @@ pub struct Replay {
     pub linger: Duration,
 }
 
-/// What one connection may ask for.
+/// How many connections there may be, and what each may ask for.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// The most connections of this replica.
+    pub connections: usize,
+    /// The most that follow one user; 0 is no limit.
+    pub user: usize,
+    /// The most from one origin; 0 is no limit.
+    pub origin: usize,
+    /// Connections that a worker takes up in a second; 0 is no limit.
+    pub rate: u32,
     /// The most topics of one connection.
     pub topics: usize,
 }
@@ -143,7 +155,8 @@ pub enum LogFormat {
 impl Default for Server {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), workers: cores.min(256) }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
+        Self { listen, workers: cores.min(256), trusted_proxies: Proxies::default() }
     }
 }
 
@@ -174,7 +187,8 @@ impl Default for Replay {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { topics: 100 }
+        // An origin may be the NAT of a company. Who a user is nobody proves yet: a limit would let anybody keep them out.
+        Self { connections: files::connections(), user: 0, origin: 0, rate: 1_000, topics: 100 }
     }
 }
 

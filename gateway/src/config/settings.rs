@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
-use super::kind::{Address, Count, Kind, Level, Line, Millis, Name, Parts, Size, Span, Switch, Where};
+use super::kind::{Address, Count, Kind, Level, Line, Millis, Name, Networks, Parts, Size, Span, Switch, Where};
 
 /// One row: a setting that file, environment and flags can give.
 pub struct Setting {
@@ -77,6 +77,7 @@ const DAY: u64 = 24 * 60 * 60;
 settings! {
     "server.listen" = server.listen: Address, "Where the public API listens; port 0 takes a free one";
     "server.workers" = server.workers: Count(1..=256), "Worker threads; by default one for each core";
+    "server.trusted_proxies" = server.trusted_proxies: Networks, "Whose X-Forwarded-For is believed, as to limits.origin";
     "admin.listen" = admin.listen: Address, "Where publish, health and metrics listen; never let the outside reach it";
     "store.url" = store.url: Where, "Where events are kept: in this process, or in Redis";
     "store.namespace" = store.namespace: Name, "The name that all keys of one installation share";
@@ -92,6 +93,10 @@ settings! {
     "replay.bytes" = replay.bytes: Size(4 * KIB, 64 * MIB), "The most that one connection is sent as replay; over it, addresses are resynced";
     "replay.recent" = replay.recent: Size(0, 64 * GIB), "Recent frames kept in memory, so that most resumes never reach the store";
     "replay.linger" = replay.linger: Span(ms(0), seconds(600)), "How long an address stays subscribed, and its recent frames kept, after its last connection left";
+    "limits.connections" = limits.connections: Count(1..=10_000_000), "The most connections of this replica; by default what the limit of open files leaves room for";
+    "limits.user" = limits.user: Count(0..=1_000_000), "The most connections of this replica that follow one user; 0 is no limit";
+    "limits.origin" = limits.origin: Count(0..=1_000_000), "The most connections of this replica from one IPv4 address or IPv6 /64 network; 0 is no limit";
+    "limits.rate" = limits.rate: Count(0..=1_000_000), "Connections that a worker thread takes up in a second, the others in turn; 0 is no limit";
     "limits.topics" = limits.topics: Count(1..=1000), "The most topics of one connection";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
     "demo.enabled" = demo.enabled: Switch, "Serve the demo page and its backend; by default only with memory://";

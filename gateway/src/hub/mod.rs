@@ -73,23 +73,33 @@ impl Hub {
 
     /// Adds a connection, and asks the reader for its place. From here on it gets what comes in.
     pub fn join(&mut self, follow: Follow, from: From) -> ConnectionKey {
+        let key = self.add(follow);
+        self.enter(key, from);
+        key
+    }
+
+    /// Adds a connection that gets nothing but heartbeats until it [enters](Hub::enter).
+    pub fn add(&mut self, follow: Follow) -> ConnectionKey {
         self.serial += 1;
         let serial = self.serial;
         let name = format!("{}.{}.{serial}", self.options.gateway, self.worker);
-        let addresses = Arc::clone(&follow.addresses);
         let connection = Connection::new(serial, name.into(), follow, self.partitions, self.options.queue);
-        let slot = self.connections.insert(Box::new(connection)) as u32;
-        let stands = addresses.iter().map(|address| self.table.follow(slot, address)).collect();
-        let connection = ConnectionKey { slot, serial };
-        if let Some(known) = self.get(connection) {
-            known.stands = stands;
-            if self.draining {
-                self.end(connection);
-                return connection;
-            }
+        let key = ConnectionKey { slot: self.connections.insert(Box::new(connection)) as u32, serial };
+        if self.draining {
+            self.end(key);
         }
-        self.reader.send(Command::Join(Join { worker: self.worker, connection, addresses, from, behind: 0 }));
-        connection
+        key
+    }
+
+    /// Lets a connection follow what it came for, and asks the reader for its place. From here on it gets what comes in.
+    pub fn enter(&mut self, key: ConnectionKey, from: From) {
+        let Some(connection) = self.get(key).filter(|connection| !connection.is_ending()) else { return };
+        let addresses = Arc::clone(&connection.follow.addresses);
+        let stands = addresses.iter().map(|address| self.table.follow(key.slot, address)).collect();
+        if let Some(connection) = self.get(key) {
+            connection.stands = stands;
+        }
+        self.reader.send(Command::Join(Join { worker: self.worker, connection: key, addresses, from, behind: 0 }));
     }
 
     /// Removes a connection.

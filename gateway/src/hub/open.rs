@@ -5,19 +5,27 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 
 use super::{Filled, SharedHub};
+use crate::admission::Admitted;
 use crate::reader::delivery::ConnectionKey;
 
-/// A connection that is in the hub for as long as this lives: dropping it, however the request ends, removes it.
+/// A connection that is in the hub for as long as this lives: dropping it, however the request ends, removes it, and
+/// then frees the place that it had in this replica.
 #[derive(Debug)]
 pub struct OpenConnection {
     hub: SharedHub,
     key: ConnectionKey,
+    _admitted: Option<Admitted>,
 }
 
 impl OpenConnection {
-    /// Takes care of a connection that has just joined.
-    pub fn new(hub: SharedHub, key: ConnectionKey) -> Self {
-        Self { hub, key }
+    /// Takes care of a connection that was let in and is in the hub now.
+    pub fn new(hub: SharedHub, key: ConnectionKey, admitted: Admitted) -> Self {
+        Self { hub, key, _admitted: Some(admitted) }
+    }
+
+    /// One that was not let in: it has ended as it begins.
+    pub fn refused(hub: SharedHub) -> Self {
+        Self { hub, key: ConnectionKey::NONE, _admitted: None }
     }
 
     /// The next bytes to write; `None` when it has ended. While there are none, `waker` is woken when there are.

@@ -1,6 +1,7 @@
 //! The head of a request, as far as it takes to see whether it asks for a stream and nothing else.
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
+use smallvec::SmallVec;
 
 use crate::stream::Asked;
 
@@ -41,17 +42,19 @@ fn whole<'a>(request: &Request<'_, 'a>) -> Option<Asked<'a>> {
     let target = request.path.filter(|_| request.version == Some(1))?;
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let mut last_event_id = None;
+    let mut forwarded = SmallVec::new();
     for Header { name, value } in request.headers.iter() {
         match *name {
             name if name.eq_ignore_ascii_case("last-event-id") => {
                 last_event_id.get_or_insert(text(value).unwrap_or("?"));
             }
+            name if name.eq_ignore_ascii_case("x-forwarded-for") => forwarded.extend(text(value)),
             name if name.eq_ignore_ascii_case("content-length") && *value == b"0" => {}
             name if OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other)) => return None,
             _ => {}
         }
     }
-    query.bytes().all(is_query).then_some(Asked { query, last_event_id })
+    query.bytes().all(is_query).then_some(Asked { query, last_event_id, peer: None, forwarded })
 }
 
 /// Headers of requests that are more than a head.

@@ -24,7 +24,7 @@ pub use self::io::Io;
 
 use self::head::Head;
 use self::writer::{Scratch, Writer};
-use crate::stream::{Gate, Stream};
+use crate::stream::{Asked, Gate, Stream};
 
 /// What the HTTP server takes: a connection, the version that it speaks, and whose it is.
 pub type Connection = (Io, Protocol, Option<SocketAddr>);
@@ -139,10 +139,11 @@ struct Closed;
 /// Reads until it is certain what the connection begins with; the stream, if it asks for one that can be had. What is
 /// wrong with a request the HTTP server tells.
 async fn read_head(socket: &TcpStream, seen: &mut Vec<u8>, gate: &Gate) -> Result<Option<Stream>, Closed> {
+    let peer = socket.peer_addr().ok().map(|peer| peer.ip());
     loop {
         read_some(socket, seen).await?;
         match head::read(seen) {
-            Head::Stream(asked) => return Ok(gate.stream(asked).ok()),
+            Head::Stream(asked) => return Ok(gate.stream(Asked { peer, ..asked }).ok()),
             Head::Partial if seen.len() < MOST => {}
             Head::Partial | Head::Other => return Ok(None),
         }

@@ -1,5 +1,6 @@
 //! The labels of the metrics: every value that a label can have.
 
+use crate::admission::Limit;
 use crate::control::Reason;
 
 /// A label whose values are all known, so that each has its series, at 0, before anything happens.
@@ -73,6 +74,15 @@ labels! {
         Invalid = "invalid",
         /// The store did not take it, or did not say so.
         Failed = "failed",
+    }
+}
+
+impl Label for Limit {
+    const NAME: &'static str = "limit";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn text(self) -> &'static str {
+        self.as_str()
     }
 }
 

@@ -18,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 use tidings_shared::Partition;
 
+use crate::admission::Limit;
 use crate::control::Reason;
 use labels::Label;
 
@@ -46,6 +47,7 @@ struct Inner {
     received: Counter,
     resyncs: Counts,
     connects: Counts,
+    refused: Counts,
     resumes: Counts,
     reads: Counts,
     publishes: Counts,
@@ -73,6 +75,7 @@ impl Metrics {
             received: add(r, "events_received", "Events that came from the store"),
             resyncs: counts::<Reason>(r, "resyncs", "Times that a connection was told to refetch an address"),
             connects: counts::<Connect>(r, "connects", "Connections that were accepted"),
+            refused: counts::<Limit>(r, "refused", "Connections over a limit, told to come back later"),
             resumes: counts::<Resume>(r, "resumes", "Connections that came with a cursor, by what served them"),
             reads: counts::<Read>(r, "store_reads", "Round trips to the store for history"),
             publishes: counts::<Publish>(r, "publish", "Events published through this gateway"),
@@ -130,6 +133,11 @@ impl Metrics {
     /// Adds a connection that was accepted.
     pub fn add_connect(&self, kind: Connect) {
         bump(&self.0.connects, kind, 1);
+    }
+
+    /// Adds a connection that was over a limit.
+    pub fn add_refused(&self, limit: Limit) {
+        bump(&self.0.refused, limit, 1);
     }
 
     /// Adds a connection that came with a cursor.
@@ -246,6 +254,8 @@ mod tests {
             "resyncs_total{reason=\"slow\"}",
             "connects_total{kind=\"stream\"}",
             "connects_total{kind=\"poll\"}",
+            "refused_total{limit=\"connections\"}",
+            "refused_total{limit=\"rate\"}",
             "resumes_total{source=\"memory\"}",
             "resumes_total{source=\"store\"}",
             "resumes_total{source=\"none\"}",
@@ -279,6 +289,7 @@ mod tests {
         fed.add_events_received(12);
         fed.add_resyncs(Reason::HistoryLost, 3);
         fed.add_connect(Connect::Poll);
+        fed.add_refused(Limit::User);
         fed.add_resume(Resume::Memory);
         fed.add_store_reads(Read::Resume, 2);
         fed.add_publishes(Publish::Duplicate, 6);
@@ -297,6 +308,7 @@ mod tests {
             ("events_received_total", "12"),
             ("resyncs_total{reason=\"history-lost\"}", "3"),
             ("connects_total{kind=\"poll\"}", "1"),
+            ("refused_total{limit=\"user\"}", "1"),
             ("resumes_total{source=\"memory\"}", "1"),
             ("store_reads_total{kind=\"resume\"}", "2"),
             ("publish_total{outcome=\"duplicate\"}", "6"),
@@ -329,7 +341,7 @@ mod tests {
         let text = metrics.render();
         let starting = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
         assert_eq!(starting("# HELP tidings_"), starting("# TYPE tidings_"));
-        assert_eq!(starting("# HELP tidings_"), 18);
+        assert_eq!(starting("# HELP tidings_"), 19);
         assert!(text.ends_with("# EOF\n"));
     }
 }

@@ -64,6 +64,11 @@ pub struct ConnectionKey {
     pub serial: u64,
 }
 
+impl ConnectionKey {
+    /// That of no connection: serials begin at 1.
+    pub const NONE: Self = Self { slot: 0, serial: 0 };
+}
+
 /// The answer to a join.
 #[derive(Debug)]
 pub struct Joined {

@@ -19,5 +19,7 @@ pub async fn events(request: HttpRequest, gate: web::Data<Gate>) -> Result<HttpR
 /// What a request of this server says.
 pub(super) fn asked(request: &HttpRequest) -> Asked<'_> {
     let last_event_id = request.headers().get("Last-Event-ID").map(|value| value.to_str().unwrap_or("?"));
-    Asked { query: request.query_string(), last_event_id }
+    let forwarded = request.headers().get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    Asked { query: request.query_string(), last_event_id, peer, forwarded: forwarded.collect() }
 }

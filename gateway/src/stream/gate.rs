@@ -1,30 +1,46 @@
 //! The gate of a worker: what a request for a stream or a poll comes to, whichever way it came here.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tidings_shared::{Invalid, Partitions};
 
 use super::options::{self, Kind, Options};
+use crate::admission::{Admission, Admitted, Limit, Pace, Proxies};
 use crate::control;
 use crate::hub::{Follow, HubHandle, OpenConnection};
 use crate::metrics::{Connect, Metrics};
 use crate::reader::From;
 
 /// What requests are held to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StreamLimits {
     /// Addresses of a connection.
     pub topics: usize,
+    /// Connections of this replica, of a user, from an origin.
+    pub admission: Admission,
+    /// Who is believed about the origin of a request.
+    pub proxies: Arc<Proxies>,
+    /// Connections that a worker takes up in a second; 0 is no limit.
+    pub rate: u32,
 }
 
 /// What a request says that matters here: no path, no method, no HTTP.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Asked<'a> {
     /// The query of its URL, as it came.
     pub query: &'a str,
     /// Its `Last-Event-ID` header. Bytes that are no text are an unreadable cursor, not an absent one: `Some("?")`.
     pub last_event_id: Option<&'a str>,
+    /// Who sent it, if that is known: the client, or a proxy.
+    pub peer: Option<IpAddr>,
+    /// Its `X-Forwarded-For` headers, as they came.
+    pub forwarded: SmallVec<[&'a str; 1]>,
 }
 
 /// A stream that begins.
@@ -45,6 +61,23 @@ pub struct Poll {
     pub wait: Duration,
 }
 
+/// Why there is no poll.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is wrong as it is.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// It would be over a limit; it may come back after this time.
+    #[error("limits.{} is reached", .0.as_str())]
+    Over(Limit, Duration),
+}
+
+/// How many times longer than others those stay away that were over a limit: until there is room for them.
+const AWAY: u32 = 4;
+/// What may come at once after a pause, as the time in which it would come otherwise.
+const BURST: Duration = Duration::from_millis(100);
+/// The longest that a connection waits for its turn. Clients time out after no less than 5 s, and it is open already.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a poll with a cursor waits unless it says so.
 const WAIT: Duration = Duration::from_secs(25);
 
@@ -59,39 +92,82 @@ pub struct Gate {
     partitions: Partitions,
     limits: StreamLimits,
     metrics: Metrics,
+    pace: Option<Rc<RefCell<Pace>>>,
+}
+
+/// What a connection that is let in gets.
+struct Entry {
+    place: Admitted,
+    /// How long until its turn.
+    wait: Duration,
 }
 
 impl Gate {
     /// The gate to `hub`.
     pub fn new(hub: HubHandle, partitions: Partitions, limits: StreamLimits, metrics: Metrics) -> Self {
-        Self { hub, partitions, limits, metrics }
+        let pace = (limits.rate > 0).then(|| Rc::new(RefCell::new(Pace::new(limits.rate, BURST, PATIENCE))));
+        Self { hub, partitions, limits, metrics, pace }
     }
 
     /// Opens a stream. Whatever should be retried is a stream that ends soon, as any other answer ends an EventSource
     /// for good; only what would be wrong again is an error.
     pub fn stream(&self, asked: Asked<'_>) -> Result<Stream, Invalid> {
-        let Options { follow, from, .. } = self.read(Kind::Stream, asked)?;
-        self.metrics.add_connect(Connect::Stream);
-        let first = control::retry(control::retry_delay(self.hub.options.retry));
-        Ok(Stream { connection: self.join(follow, from), first })
+        let Options { follow, from, .. } = self.read(Kind::Stream, &asked)?;
+        let retry = self.hub.options.retry;
+        let (connection, retry) = match self.admit(&asked, &follow) {
+            Ok(entry) => {
+                self.metrics.add_connect(Connect::Stream);
+                (self.open(follow, from, entry), retry)
+            }
+            Err(_over) => (OpenConnection::refused(self.hub.hub.clone()), retry * AWAY),
+        };
+        Ok(Stream { connection, first: control::retry(control::retry_delay(retry)) })
     }
 
     /// Opens the connection of a poll.
-    pub fn poll(&self, asked: Asked<'_>) -> Result<Poll, Invalid> {
-        let Options { follow, from, wait } = self.read(Kind::Poll, asked)?;
+    pub fn poll(&self, asked: Asked<'_>) -> Result<Poll, Refusal> {
+        let Options { follow, from, wait } = self.read(Kind::Poll, &asked)?;
+        let later = |over| Refusal::Over(over, control::retry_delay(self.hub.options.retry * AWAY));
+        let entry = self.admit(&asked, &follow).map_err(later)?;
         self.metrics.add_connect(Connect::Poll);
         // Without a cursor a client wants to know where it is, before it fetches what it shows.
         let wait = wait.unwrap_or(if matches!(from, From::Cursor(_)) { WAIT } else { Duration::ZERO });
-        Ok(Poll { connection: self.join(follow, from), wait })
+        Ok(Poll { connection: self.open(follow, from, entry), wait })
     }
 
-    fn read(&self, kind: Kind, asked: Asked<'_>) -> Result<Options, Invalid> {
+    fn read(&self, kind: Kind, asked: &Asked<'_>) -> Result<Options, Invalid> {
         options::read(kind, asked.query, asked.last_event_id, self.partitions, self.limits.topics)
     }
 
-    fn join(&self, follow: Follow, from: From) -> OpenConnection {
+    /// Gives it a place in this replica and a turn in this worker, or says what it would be over.
+    fn admit(&self, asked: &Asked<'_>, follow: &Follow) -> Result<Entry, Limit> {
+        let now = Instant::now();
+        let StreamLimits { admission, proxies, .. } = &self.limits;
+        let origin = asked.peer.map(|peer| proxies.origin(peer, asked.forwarded.iter().copied()));
+        let entry = admission.admit(origin, &follow.addresses).and_then(|place| {
+            let wait = self.pace.as_ref().map_or(Some(Duration::ZERO), |pace| pace.borrow_mut().take(now));
+            Ok(Entry { place, wait: wait.ok_or(Limit::Rate)? })
+        });
+        entry.inspect_err(|over| {
+            self.metrics.add_refused(*over);
+            admission.complain(*over, now);
+        })
+    }
+
+    /// Opens a connection at once, and lets it enter the hub when it is its turn: reading what it missed and telling it
+    /// is what a connection costs, and what others would wait for.
+    fn open(&self, follow: Follow, from: From, entry: Entry) -> OpenConnection {
         let hub = &self.hub.hub;
-        let key = hub.borrow_mut().join(follow, from);
-        OpenConnection::new(hub.clone(), key)
+        let key = hub.borrow_mut().add(follow);
+        if entry.wait.is_zero() {
+            hub.borrow_mut().enter(key, from);
+        } else {
+            let hub = hub.clone();
+            actix_web::rt::spawn(async move {
+                tokio::time::sleep(entry.wait).await;
+                hub.borrow_mut().enter(key, from);
+            });
+        }
+        OpenConnection::new(hub.clone(), key, entry.place)
     }
 }

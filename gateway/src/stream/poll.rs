@@ -12,7 +12,7 @@ use tidings_shared::message::json_string;
 use tokio::time::{Instant, timeout_at};
 
 use super::events::asked;
-use super::gate::{self, Gate};
+use super::gate::{self, Gate, Refusal};
 use crate::hub::OpenConnection;
 use crate::problem::{self, Problem};
 
@@ -59,6 +59,18 @@ async fn take_until(connection: &OpenConnection, frames: &mut Frames, enough: im
         }
     })
     .await
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(invalid) => invalid.into(),
+            Refusal::Over(_, later) => {
+                let detail = format!("{refusal}: too many connections; poll again later");
+                Self::new(problem::Kind::Unavailable, detail).after(later)
+            }
+        }
+    }
 }
 
 fn away() -> Problem {

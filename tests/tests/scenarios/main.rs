@@ -4,6 +4,7 @@ mod bad_input;
 mod duplicate;
 mod fanout;
 mod follows;
+mod limits;
 mod multi;
 mod options;
 mod poll;

@@ -1,10 +1,14 @@
 //! Kinds of this product: the store and its keys, the log.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use tidings_shared::keys::Namespace;
 use tidings_shared::{Invalid, Partitions, limits};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::{Kind, shorten};
+use crate::admission::Proxies;
 use crate::config::store_url::WrongUrl;
 use crate::config::{LogFormat, StoreUrl};
 
@@ -67,6 +71,28 @@ impl Kind for Parts {
 
     fn allowed(&self) -> String {
         format!("a number from 1 to {}", limits::PARTITIONS)
+    }
+}
+
+/// The networks of proxies.
+pub(in crate::config) struct Networks;
+
+impl Kind for Networks {
+    type Value = Proxies;
+
+    fn read(&self, text: &str) -> Result<Proxies, String> {
+        let network = |text: &str| text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let parts = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
+        let networks: Result<_, _> = parts.map(network).collect();
+        networks.map(Proxies::new).map_err(|_| self.allowed())
+    }
+
+    fn show(&self, value: &Proxies) -> toml::Value {
+        value.networks().iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into()
+    }
+
+    fn allowed(&self) -> String {
+        "nothing, or IP addresses and networks, such as 10.0.0.0/8,fd00::/8".into()
     }
 }
 
