@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use tidings_gateway::config::{Command, Config};
 use tidings_gateway::{Listeners, files, log, run};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and a restart as it is would be too.
 const USAGE: u8 = 64;
@@ -32,7 +32,10 @@ fn start(config: Config) -> ExitCode {
     files::raise();
     let result = log::init(&config.log).map_err(std::io::Error::other).and_then(|()| {
         let listeners = Listeners::bind(&config)?;
-        actix_web::rt::System::new().block_on(run(config, listeners, told_to_end()))
+        actix_web::rt::System::new().block_on(async {
+            let mut signals = Signals::new()?;
+            run(config, listeners, async || signals.next().await).await
+        })
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,14 +46,21 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
-/// SIGTERM, as orchestrators send it, or SIGINT, as a keyboard does.
-async fn told_to_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM, as orchestrators send it, and SIGINT, as a keyboard does.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

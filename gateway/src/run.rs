@@ -1,6 +1,5 @@
 //! Wires a gateway from its configuration, runs it, and ends it well.
 
-use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::admin::Lifecycle;
 use crate::admission::{Admission, Limits};
-use crate::config::{self, Config, StoreUrl};
+use crate::config::{self, Config, Drain, StoreUrl};
 use crate::demo::Board;
 use crate::hub::HubOptions;
 use crate::metrics::Metrics;
@@ -47,8 +46,9 @@ impl Listeners {
     }
 }
 
-/// Runs a gateway until `shutdown`, then ends its streams so that clients come back elsewhere.
-pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+/// Runs a gateway until it is `told_to_end`, then ends its streams, over some time, so that clients come back elsewhere.
+/// Told again, it ends them at once.
+pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl AsyncFnMut()) -> io::Result<()> {
     let gateway = format!("{:08x}", fastrand::u32(..));
     let store = open_store(&config, &gateway)?;
     let metrics = Metrics::new();
@@ -74,29 +74,46 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: impl Future<Out
         queue: config.stream.queue as usize,
         retry: config.stream.retry,
         heartbeat: config.stream.heartbeat,
+        max_age: config.stream.max_age,
     };
     let store = parts.store.clone();
     let board = config.demo.enabled.then(|| board(&store));
-    let (end_streams, drain) = watch::channel(false);
+    let (end_streams, drain) = watch::channel(None);
     let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
-    let life = parts.life.clone();
+    let (life, admission) = (parts.life.clone(), parts.limits.admission.clone());
     let admin_server = server::admin(listeners.admin, parts.clone())?;
     let public_server = server::public(listeners.public, config.server.workers, parts, hub, board, drain)?;
     let (admin_handle, public_handle) = (admin_server.handle(), public_server.handle());
     let servers = actix_web::rt::spawn(async move { tokio::try_join!(public_server, admin_server) });
     announce(&config, &gateway, public, admin);
 
-    shutdown.await;
-    tracing::info!("ending: streams are told to come back elsewhere");
+    told_to_end().await;
+    let Drain { grace, window } = config.drain;
+    tracing::info!(?grace, ?window, streams = admission.connections(), "ending: they are told to come back elsewhere");
     life.drain();
-    tokio::time::sleep(config.drain.grace).await;
-    end_streams.send_replace(true);
+    let in_order = async {
+        tokio::time::sleep(grace).await;
+        end_streams.send_replace(Some(window));
+        let _not_all = tokio::time::timeout(window, emptied(&admission)).await;
+    };
+    tokio::select! {
+        () = in_order => {}
+        () = told_to_end() => tracing::info!("told to end again: the rest ends at once"),
+    }
+    end_streams.send_replace(Some(Duration::ZERO));
     public_handle.stop(true).await;
     admin_handle.stop(true).await;
     servers.await.map_err(io::Error::other)??;
     store.flush(FLUSH).await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Waits until all connections have left.
+async fn emptied(admission: &Admission) {
+    while admission.connections() > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn limits(config: &Config) -> StreamLimits {

@@ -11,11 +11,10 @@ use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 use socket2::{Domain, Socket, Type};
 use tidings_shared::Partitions;
-use tokio::sync::watch;
 
 use crate::admin::{self, Lifecycle};
 use crate::demo::{self, Board};
-use crate::hub::{self, HubOptions};
+use crate::hub::{self, HubOptions, Told};
 use crate::lean::LeanFactory;
 use crate::metrics::Metrics;
 use crate::problem;
@@ -56,14 +55,14 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The public listener: streams, polls, and with `board` the demo. `drain` becomes true when the streams are to end.
+/// The public listener: streams, polls, and with `board` the demo. `drain` tells when the streams are to end.
 pub fn public(
     listener: TcpListener,
     workers: usize,
     parts: Parts,
     hub: HubOptions,
     board: Option<Data<Board>>,
-    drain: watch::Receiver<bool>,
+    drain: Told,
 ) -> std::io::Result<Server> {
     let address = listener.local_addr()?;
     let builder = Server::build()

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed wish is a failed test")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::task::JoinHandle;
@@ -10,7 +11,7 @@ use tidings_gateway::config::{Command, Config};
 use tidings_gateway::{Listeners, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// No wait is meant to take this long.
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Gateway {
     public: SocketAddr,
     admin: SocketAddr,
-    shutdown: oneshot::Sender<()>,
+    shutdown: Arc<Notify>,
     ended: JoinHandle<std::io::Result<()>>,
 }
 
@@ -30,10 +31,9 @@ impl Gateway {
         let Ok(Command::Run(config)) = Config::load(args, std::iter::empty()) else { panic!("no configuration") };
         let listeners = Listeners::bind(&config).unwrap();
         let (public, admin) = (listeners.public.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
-        let (shutdown, told) = oneshot::channel();
-        let ended = actix_web::rt::spawn(run(*config, listeners, async move {
-            let _ = told.await;
-        }));
+        let shutdown = Arc::new(Notify::new());
+        let told = Arc::clone(&shutdown);
+        let ended = actix_web::rt::spawn(run(*config, listeners, async move || told.notified().await));
         let gateway = Self { public, admin, shutdown, ended };
         while !gateway.admin("GET", "/readyz", "").await.starts_with("HTTP/1.1 200") {}
         gateway
@@ -154,7 +154,7 @@ async fn first_byte_to_cut(second: bool) {
     let published = gateway.publish("a").await;
     let event = stream.until("\n\n").await;
     assert!(event.contains(&published) && event.contains("data: {\"topic\":\"a\","), "{event}");
-    gateway.shutdown.send(()).unwrap();
+    gateway.shutdown.notify_one();
     let last = stream.rest().await;
     assert!(last.contains("event: tidings.goodbye\ndata: {\"reason\":\"drain\"}\n\n"), "{last}");
     assert!(!last.ends_with("0\r\n\r\n"), "a clean end tells some clients to stay away");

@@ -23,7 +23,7 @@ export class Gateway {
   }
 
   constructor(flags) {
-    this.#flags = { ...flags, 'log.format': 'json' };
+    this.#flags = { ...flags, 'drain.window': '0s', 'log.format': 'json' };
   }
 
   /** Where browsers go. */

@@ -38,6 +38,7 @@ impl Setup {
             .with("server.workers", "2")
             .with("stream.retry", "1s")
             .with("stream.heartbeat", "1s")
+            .with("drain.window", "0s")
             .with("log.format", "json")
     }
 

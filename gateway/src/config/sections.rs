@@ -92,6 +92,8 @@ pub struct Stream {
     pub retry: Duration,
     /// The most that waits for one connection, in bytes.
     pub queue: u64,
+    /// About how long it lives; zero is for ever.
+    pub max_age: Duration,
 }
 
 /// Sending what was missed.
@@ -121,10 +123,12 @@ pub struct Limits {
 }
 
 /// Emptying this replica.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Drain {
     /// How long the gateway is not ready but still serves, after SIGTERM.
     pub grace: Duration,
+    /// After that, the time over which its streams end, one by one; zero is all at once.
+    pub window: Duration,
 }
 
 /// The demo page.
@@ -175,7 +179,8 @@ impl Default for Beacon {
 impl Default for Stream {
     fn default() -> Self {
         // 15 s: the shortest idle time at which a common proxy cuts (Envoy's route timeout).
-        Self { heartbeat: Duration::from_secs(15), retry: Duration::from_secs(3), queue: 256 * 1024 }
+        let second = Duration::from_secs(1);
+        Self { heartbeat: 15 * second, retry: 3 * second, queue: 256 * 1024, max_age: 3600 * second }
     }
 }
 
@@ -189,6 +194,13 @@ impl Default for Limits {
     fn default() -> Self {
         // An origin may be the NAT of a company. Who a user is nobody proves yet: a limit would let anybody keep them out.
         Self { connections: files::connections(), user: 0, origin: 0, rate: 1_000, topics: 100 }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        // Well within the 30 s that Kubernetes gives a pod to end.
+        Self { grace: Duration::ZERO, window: Duration::from_secs(10) }
     }
 }
 

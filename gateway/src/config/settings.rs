@@ -90,6 +90,7 @@ settings! {
     "stream.heartbeat" = stream.heartbeat: Span(ms(100), seconds(60)), "Time between two heartbeats of a stream";
     "stream.retry" = stream.retry: Span(seconds(1), seconds(600)), "What a client waits before it comes back; each connection gets its own jitter";
     "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, addresses are resynced";
+    "stream.max_age" = stream.max_age: Span(ms(0), seconds(30 * DAY)), "About how long a stream lives, give or take a half, so that new gateways fill; 0s is for ever";
     "replay.bytes" = replay.bytes: Size(4 * KIB, 64 * MIB), "The most that one connection is sent as replay; over it, addresses are resynced";
     "replay.recent" = replay.recent: Size(0, 64 * GIB), "Recent frames kept in memory, so that most resumes never reach the store";
     "replay.linger" = replay.linger: Span(ms(0), seconds(600)), "How long an address stays subscribed, and its recent frames kept, after its last connection left";
@@ -99,6 +100,7 @@ settings! {
     "limits.rate" = limits.rate: Count(0..=1_000_000), "Connections that a worker thread takes up in a second, the others in turn; 0 is no limit";
     "limits.topics" = limits.topics: Count(1..=1000), "The most topics of one connection";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
+    "drain.window" = drain.window: Span(ms(0), seconds(3600)), "After that, over how long its streams end, one by one; 0s is all at once";
     "demo.enabled" = demo.enabled: Switch, "Serve the demo page and its backend; by default only with memory://";
     "log.format" = log.format: Line, "How a log line looks";
     "log.level" = log.level: Level, "What is logged";

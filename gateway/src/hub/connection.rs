@@ -1,5 +1,6 @@
 //! A connection: one open stream, or one long poll.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -64,6 +65,8 @@ pub struct Connection {
     until_ready: usize,
     partitions: Partitions,
     waker: Option<Waker>,
+    /// How many heartbeats it lives on, if it does not for ever.
+    beats: Option<NonZeroU32>,
 }
 
 impl Connection {
@@ -81,7 +84,20 @@ impl Connection {
             until_ready: 0,
             partitions,
             waker: None,
+            beats: None,
         }
+    }
+
+    /// Lets it live for so many heartbeats, at least one.
+    pub fn limit_age(&mut self, beats: u32) {
+        self.beats = NonZeroU32::new(beats.max(1));
+    }
+
+    /// A heartbeat has passed; whether that was its last.
+    pub fn grow_old(&mut self) -> bool {
+        let Some(beats) = self.beats else { return false };
+        self.beats = NonZeroU32::new(beats.get() - 1);
+        self.beats.is_none()
     }
 
     /// Whether it has its place.

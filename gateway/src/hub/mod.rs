@@ -5,6 +5,7 @@
 
 mod connection;
 mod deliveries;
+mod drain;
 mod open;
 mod places;
 mod queue;
@@ -26,6 +27,7 @@ use tidings_shared::Partitions;
 use tidings_shared::cursor::Place;
 
 pub use self::connection::{Connection, Follow};
+pub use self::drain::Told;
 pub use self::open::OpenConnection;
 pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
@@ -162,11 +164,23 @@ impl Hub {
         cursor
     }
 
-    /// Sends a heartbeat to one share of the connections.
+    /// Lets a connection live no longer than a random time around the maximal age, if there is one.
+    pub fn limit_age(&mut self, key: ConnectionKey) {
+        let HubOptions { max_age, heartbeat, .. } = self.options;
+        if let Some(connection) = self.get(key).filter(|_| !max_age.is_zero()) {
+            let age = max_age.mul_f64(0.5 + fastrand::f64());
+            connection.limit_age(age.div_duration_f64(heartbeat).ceil() as u32);
+        }
+    }
+
+    /// Sends a heartbeat to one share of the connections, and ends those of them that are too old.
     pub fn tick(&mut self, share: usize, shares: usize) {
         let mut shared: Option<(String, Bytes)> = None;
-        let Self { connections, watermarks, .. } = self;
+        let Self { connections, watermarks, options, .. } = self;
         for (_, connection) in connections.iter_mut().filter(|(slot, _)| slot % shares == share) {
+            if connection.grow_old() {
+                connection.end(Some(control::goodbye(Goodbye::MaxAge, control::retry_delay(options.retry))));
+            }
             connection.tick(watermarks, |cursor| match &shared {
                 Some((known, frame)) if *known == cursor => frame.clone(),
                 _ => {
@@ -185,11 +199,25 @@ impl Hub {
         }
     }
 
-    /// Ends all connections, each with a delay of its own after which it comes back, to another gateway.
-    pub fn drain(&mut self) {
+    /// Ends a connection that could go on, with a delay of its own after which it comes back, to another gateway.
+    pub fn goodbye(&mut self, key: ConnectionKey, why: Goodbye) {
+        let last = control::goodbye(why, control::retry_delay(self.options.retry));
+        if let Some(connection) = self.get(key) {
+            connection.end(Some(last));
+        }
+    }
+
+    /// Turns new connections away from now on; tells which there are.
+    pub fn begin_drain(&mut self) -> Vec<ConnectionKey> {
         self.draining = true;
-        for (_, connection) in &mut self.connections {
-            connection.end(Some(control::goodbye(Goodbye::Drain, control::retry_delay(self.options.retry))));
+        let connections = self.connections.iter();
+        connections.map(|(slot, known)| ConnectionKey { slot: slot as u32, serial: known.serial }).collect()
+    }
+
+    /// Ends all connections at once.
+    pub fn drain(&mut self) {
+        for key in self.begin_drain() {
+            self.goodbye(key, Goodbye::Drain);
         }
         // Also those that a turn, which may have been cut short by a panic, was about to wake.
         self.wake();

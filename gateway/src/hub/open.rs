@@ -28,6 +28,11 @@ impl OpenConnection {
         Self { hub, key: ConnectionKey::NONE, _admitted: None }
     }
 
+    /// Lets it live no longer than a random time around the maximal age.
+    pub fn limit_age(&self) {
+        self.hub.borrow_mut().limit_age(self.key);
+    }
+
     /// The next bytes to write; `None` when it has ended. While there are none, `waker` is woken when there are.
     pub fn poll(&self, waker: &Waker) -> Poll<Option<Bytes>> {
         self.hub.borrow_mut().poll(self.key, waker)

@@ -128,6 +128,59 @@ fn a_connection_that_ends_is_told_so_last() {
     assert_eq!(rig.read(key), [Saw::Event("tidings.goodbye"), Saw::End]);
 }
 
+/// How many heartbeats a connection of this maximal age lives.
+fn heartbeats(max_age: Duration) -> usize {
+    let mut rig = Rig::new(1, 1_000);
+    rig.hub.options.max_age = max_age;
+    let (stream, other) = (rig.live(&["a"]), rig.live(&["a"]));
+    rig.hub.limit_age(stream);
+    for beat in 1..1_000 {
+        rig.hub.tick(0, 1);
+        assert_eq!(rig.read(other), [Saw::Event("tidings.tick")], "one that has no maximal age");
+        match rig.read(stream).as_slice() {
+            [Saw::Event("tidings.goodbye"), Saw::End] => return beat,
+            saw => assert_eq!(saw, [Saw::Event("tidings.tick")]),
+        }
+    }
+    1_000
+}
+
+#[test]
+fn streams_grow_about_as_old_as_they_may() {
+    let ages: Vec<usize> = (0..50).map(|_| heartbeats(Duration::from_secs(100))).collect();
+    assert!(ages.iter().all(|age| (50..=150).contains(age)), "{ages:?}");
+    assert!(ages.iter().any(|age| *age < 90) && ages.iter().any(|age| *age > 110), "together: {ages:?}");
+    assert_eq!(heartbeats(Duration::from_millis(1)), 1);
+    assert_eq!(heartbeats(Duration::ZERO), 1_000);
+}
+
+#[test]
+fn who_waits_for_its_turn_hears_nothing_and_then_joins() {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.hub.add(Follow { addresses: [rig::address("a")].into(), types: [].into() });
+    rig.dispatch(&event(11, &["a"], rig.partitions));
+    assert_eq!(rig.bytes(key), b"");
+    assert!(rig.commands.try_recv().is_err(), "nothing is asked for it");
+    rig.hub.enter(key, From::Now);
+    rig.dispatch(&event(12, &["a"], rig.partitions));
+    rig.joined(key, vec![start("a", 11, rig.partitions)]);
+    assert_eq!(rig.read(key), [Saw::ready(11), Saw::data("a", 12)]);
+}
+
+#[test]
+fn a_turn_that_comes_too_late_is_nobody_s() {
+    let mut rig = Rig::new(1, 1_000);
+    let follow = || Follow { addresses: [rig::address("a")].into(), types: [].into() };
+    let (left, ended) = (rig.hub.add(follow()), rig.hub.add(follow()));
+    rig.hub.leave(left);
+    rig.hub.drain();
+    let new = rig.hub.add(follow());
+    [left, ended, new].into_iter().for_each(|key| rig.hub.enter(key, From::Now));
+    assert!(rig.commands.try_recv().is_err() && rig.hub.table.is_empty());
+    assert_eq!(rig.read(ended), [Saw::Event("tidings.goodbye"), Saw::End]);
+    assert_eq!(rig.read(new), [Saw::End]);
+}
+
 #[test]
 fn a_slot_that_is_used_again_takes_no_answer_for_the_one_before() {
     let mut rig = Rig::new(1, 1_000);

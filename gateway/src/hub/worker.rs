@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidings_shared::Partitions;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Hub, SharedHub, Size};
+use super::{Hub, SharedHub, Size, Told, drain};
 use crate::clock;
 use crate::control::Reason;
 use crate::metrics::Metrics;
@@ -27,6 +27,8 @@ pub struct HubOptions {
     pub retry: Duration,
     /// The time between two heartbeats of a connection.
     pub heartbeat: Duration,
+    /// About how long a stream lives; zero is for ever.
+    pub max_age: Duration,
 }
 
 /// What a worker's handlers use.
@@ -47,20 +49,20 @@ const WRITE: usize = 32 * 1024;
 /// Heartbeats are spread over so many moments, so that they do not come all at once.
 const SHARES: usize = 16;
 
-/// Makes this thread's hub, and starts the task that feeds it. `drain` becomes true when its connections are to end.
+/// Makes this thread's hub, and starts the task that feeds it. `drain` tells when its connections are to end.
 pub fn spawn(
     reader: &ReaderHandle,
     partitions: Partitions,
     options: HubOptions,
     metrics: Metrics,
-    drain: watch::Receiver<bool>,
+    drain: Told,
 ) -> HubHandle {
     let (worker, deliveries) = reader.register();
     let hub = Hub::new(worker, reader.clone(), partitions, options.clone());
     let hub = Rc::new(RefCell::new(hub));
     let feed = actix_web::rt::spawn(feed(Rc::clone(&hub), deliveries, options.heartbeat, metrics));
     actix_web::rt::spawn(watch_feed(Rc::clone(&hub), feed));
-    actix_web::rt::spawn(watch_drain(Rc::clone(&hub), drain));
+    actix_web::rt::spawn(drain::watch(Rc::clone(&hub), drain));
     HubHandle { hub, options }
 }
 
@@ -71,12 +73,6 @@ async fn watch_feed(hub: SharedHub, feed: JoinHandle<()>) {
         tracing::error!("a worker's hub is broken; its connections end");
     }
     hub.borrow_mut().drain();
-}
-
-async fn watch_drain(hub: SharedHub, mut drain: watch::Receiver<bool>) {
-    if drain.wait_for(|drain| *drain).await.is_ok() {
-        hub.borrow_mut().drain();
-    }
 }
 
 async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, heartbeat: Duration, metrics: Metrics) {

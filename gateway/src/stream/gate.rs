@@ -117,7 +117,9 @@ impl Gate {
         let (connection, retry) = match self.admit(&asked, &follow) {
             Ok(entry) => {
                 self.metrics.add_connect(Connect::Stream);
-                (self.open(follow, from, entry), retry)
+                let connection = self.open(follow, from, entry);
+                connection.limit_age();
+                (connection, retry)
             }
             Err(_over) => (OpenConnection::refused(self.hub.hub.clone()), retry * AWAY),
         };

@@ -1,6 +1,7 @@
 //! End to end: real gateways, a real Redis, strict clients. A module is a theme; each test has servers of its own.
 
 mod bad_input;
+mod drain;
 mod duplicate;
 mod fanout;
 mod follows;

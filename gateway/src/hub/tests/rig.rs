@@ -26,7 +26,8 @@ impl Rig {
         let partitions = Partitions::new(partitions).unwrap();
         let (reader, commands) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
-        let options = HubOptions { gateway: "gw".into(), queue, retry: second, heartbeat: second };
+        let options =
+            HubOptions { gateway: "gw".into(), queue, retry: second, heartbeat: second, max_age: Duration::ZERO };
         let mut hub = Hub::new(0, reader, partitions, options);
         hub.lift(partitions.all().map(|_| Some(place(10))).collect());
         Self { hub, partitions, commands }

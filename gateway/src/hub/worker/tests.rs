@@ -5,6 +5,7 @@ use std::task::{Poll, Wake, Waker};
 
 use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Epoch, Id, Message};
+use tokio::sync::watch;
 
 use super::*;
 use crate::frame::Frame;
@@ -14,7 +15,7 @@ use crate::reader::{Command, From, Status};
 
 fn options() -> HubOptions {
     let second = Duration::from_secs(1);
-    HubOptions { gateway: "gw".into(), queue: 1_000, retry: second, heartbeat: second }
+    HubOptions { gateway: "gw".into(), queue: 1_000, retry: second, heartbeat: second, max_age: Duration::ZERO }
 }
 
 fn follow(address: &Arc<Address>) -> Follow {
@@ -28,7 +29,7 @@ fn address() -> Arc<Address> {
 #[actix_web::test]
 async fn connections_end_when_nothing_feeds_them_any_more() {
     let (reader, mut commands) = ReaderHandle::new(Status::new(Partitions::ONE));
-    let (_drain, draining) = watch::channel(false);
+    let (_drain, draining) = watch::channel(None);
     let handle = spawn(&reader, Partitions::ONE, options(), Metrics::new(), draining);
     let Some(Command::Register(_, sender)) = commands.recv().await else { panic!("no worker") };
     let connection = handle.hub.borrow_mut().join(follow(&address()), From::Now);

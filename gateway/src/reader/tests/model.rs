@@ -104,7 +104,8 @@ impl World {
         let rig = now(Rig::with(partitions, 6, 400, 700));
         let (handle, commands) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
-        let options = HubOptions { gateway: "gw".into(), queue: 600, retry: second, heartbeat: second };
+        let options =
+            HubOptions { gateway: "gw".into(), queue: 600, retry: second, heartbeat: second, max_age: Duration::ZERO };
         let hub = Hub::new(0, handle, partitions, options);
         let epochs = partitions.all().map(|p| vec![rig.reader.states[p.index()].place.unwrap().epoch]).collect();
         Self { rig, partitions, hub, commands, clients: vec![], cursors: vec![], log: vec![], epochs, step: 0 }
