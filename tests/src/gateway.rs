@@ -1,7 +1,7 @@
 //! A gateway as a child process.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use crate::wait::{PATIENCE, eventually};
 /// How gateways are to be started.
 #[derive(Debug, Clone)]
 pub struct Setup {
+    host: Ipv4Addr,
     flags: Vec<(String, String)>,
 }
 
@@ -33,13 +34,19 @@ impl Setup {
     }
 
     fn with_store(url: &str) -> Self {
-        Self { flags: Vec::new() }
+        Self { host: Ipv4Addr::LOCALHOST, flags: Vec::new() }
             .with("store.url", url)
             .with("server.workers", "2")
             .with("stream.retry", "1s")
             .with("stream.heartbeat", "1s")
             .with("drain.window", "0s")
             .with("log.format", "json")
+    }
+
+    /// Lets its public listener be at another address than 127.0.0.1.
+    #[must_use]
+    pub fn on(self, host: Ipv4Addr) -> Self {
+        Self { host, ..self.with("auth.insecure", "true") }
     }
 
     /// Sets a key, over what was set before.
@@ -142,7 +149,7 @@ impl Gateway {
 
     /// Where clients connect.
     pub fn public(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.public.number()).into()
+        (self.setup.host, self.public.number()).into()
     }
 
     /// Where publishers and probes connect.

@@ -26,6 +26,19 @@ impl Response {
     }
 }
 
+impl Response {
+    /// Reads on until this has come.
+    pub async fn until(&mut self, text: &str) {
+        let mut read = Vec::new();
+        while !read.windows(text.len()).any(|part| part == text.as_bytes()) {
+            match self.body.next().await {
+                Ok(Part::Bytes(bytes)) => read.extend_from_slice(&bytes),
+                end => panic!("{end:?} before {text:?}, after {:?}", String::from_utf8_lossy(&read)),
+            }
+        }
+    }
+}
+
 /// A body as it comes: pieces, then an end.
 #[derive(Debug)]
 pub struct Body {
@@ -118,6 +131,11 @@ impl Body {
                 return Ok(if matches!(self.framing, Framing::Close) { Part::End } else { Part::Cut });
             }
         }
+    }
+
+    /// Where it comes from.
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
     }
 
     /// All that is left, for bodies that end.

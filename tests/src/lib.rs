@@ -7,7 +7,7 @@
 //! | [`lines`], [`sse`], [`conduct`] | the event stream as the standard reads it, and what our server must never send |
 //! | [`http`], [`client`], [`poller`] | an EventSource and a long poller, as many as a test wants |
 //! | [`publish`], [`record`], [`oracle`] | what was published, what each client saw, and whether that keeps promise 1 |
-//! | [`process`], [`port`], [`metrics`], [`wait`] | small parts of these |
+//! | [`network`], [`process`], [`port`], [`metrics`], [`wait`] | small parts of these |
 //!
 //! A harness panics when its own means fail: that is a failed test, with the reason in the message.
 
@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod http;
 pub mod lines;
 pub mod metrics;
+pub mod network;
 pub mod oracle;
 pub mod poller;
 pub mod port;

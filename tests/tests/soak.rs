@@ -166,8 +166,15 @@ impl Fire {
             let link = Proxy::start(redis.addr()).await;
             let setup = Setup::redis(&format!("redis://{}", link.addr()));
             let setup = setup.with("store.partitions", &partitions.count().to_string());
-            // Addresses are forgotten and followed anew all the time.
-            gateways.push(setup.with("stream.queue", "16KiB").with("replay.linger", "1s").start().await);
+            // Addresses are forgotten and followed anew all the time. A slow client is slow, not dead.
+            gateways.push(
+                setup
+                    .with("stream.queue", "16KiB")
+                    .with("replay.linger", "1s")
+                    .with("stream.heartbeat", "10s")
+                    .start()
+                    .await,
+            );
             links.push(link);
         }
         let publisher = Publisher::builder(redis.url()).partitions(partitions).connect().await.expect("Redis answers");

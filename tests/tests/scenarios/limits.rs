@@ -8,10 +8,7 @@ use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Gateway, eventually};
 
-use crate::{Stage, memory};
-
-/// A header with which a request for a stream is one for the HTTP server, not for the lean path; it means nothing.
-const NOT_LEAN: (&str, &str) = ("Upgrade", "nothing");
+use crate::{NOT_LEAN, Stage, memory};
 
 /// Asks for a stream, in both ways that a gateway has to serve one.
 async fn ask(gateway: &Gateway, follow: &str, headers: &[(&str, &str)]) -> [Response; 2] {
@@ -39,13 +36,7 @@ async fn assert_refused(gateway: &Gateway, follow: &str, headers: &[(&str, &str)
 async fn assert_let_in(gateway: &Gateway, follow: &str, headers: &[(&str, &str)]) -> [Response; 2] {
     let mut held = ask(gateway, follow, headers).await;
     for response in &mut held {
-        let mut text = String::new();
-        while !text.contains("tidings.ready") {
-            match response.body.next().await.unwrap() {
-                Part::Bytes(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
-                end => panic!("{end:?} after {text:?}"),
-            }
-        }
+        response.until("tidings.ready").await;
     }
     held
 }

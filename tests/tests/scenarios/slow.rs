@@ -8,6 +8,8 @@ use tidings_tests::{Client, Gateway, Oracle, Source, eventually};
 
 use crate::{Stage, memory};
 
+// Who takes nothing for two heartbeats counts as dead, which these are not to be: their heartbeats are far apart.
+
 const KIB: usize = 1024;
 const MIB: u64 = 1024 * 1024;
 
@@ -41,7 +43,9 @@ async fn one_does_not_read(mut gateway: Gateway, oracle: &Oracle, source: &Sourc
 
 #[tokio::test]
 async fn on_redis() {
-    let set = |setup: tidings_tests::Setup| setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB");
+    let set = |setup: tidings_tests::Setup| {
+        setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "30s")
+    };
     let mut stage = Stage::with(1, set).await;
     let gateway = stage.gateways.remove(0);
     one_does_not_read(gateway, &stage.oracle, &stage.source).await;
@@ -50,7 +54,8 @@ async fn on_redis() {
 #[tokio::test]
 async fn in_memory() {
     let set = |setup: tidings_tests::Setup| {
-        setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("retention.events", "100")
+        let setup = setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "30s");
+        setup.with("retention.events", "100")
     };
     let (gateway, oracle, source) = memory(set).await;
     one_does_not_read(gateway, &oracle, &source).await;
@@ -72,7 +77,8 @@ fn knows(record: &Record, address: &str, version: &str) -> bool {
 
 #[tokio::test]
 async fn refreshes_collapse_to_the_latest_of_each_address() {
-    let (gateway, _, source) = memory(|setup| setup.with("stream.queue", "16KiB")).await;
+    let (gateway, _, source) =
+        memory(|setup| setup.with("stream.queue", "16KiB").with("stream.heartbeat", "30s")).await;
     let topics = ["a", "b", "c", "d", "e"];
     let slow = Options::new("slow", &[gateway.public()], &topics).receive_buffer(4 * 1024).open();
     slow.ready().await;

@@ -1,0 +1,99 @@
+//! Clients that are gone and did not say so: noticed within two heartbeats, and nothing is left of them.
+
+use std::io::Write;
+
+use tidings_tests::http::{self, Part, Response};
+use tidings_tests::network::Host;
+use tidings_tests::wait::PATIENCE;
+use tidings_tests::{Client, Gateway, Setup, eventually};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::{NOT_LEAN, memory};
+
+/// Waits until this many connections are left.
+async fn left(gateway: &Gateway, count: f64) {
+    let connections = async || gateway.metrics().await.sum("tidings_connections", &[]);
+    eventually(&format!("{count} connections are left"), PATIENCE, async || connections().await == count).await;
+    let follows = async || gateway.metrics().await.sum("tidings_follows", &[]);
+    eventually(&format!("{count} follow"), PATIENCE, async || follows().await == count).await;
+}
+
+/// Two streams over these sockets, one for each way that a gateway serves them.
+async fn streams(sockets: [TcpStream; 2]) -> [Response; 2] {
+    let [lean, other] = sockets;
+    let mut streams = [
+        http::get(lean, "/v1/events?topic=a", &[]).await.unwrap(),
+        http::get(other, "/v1/events?topic=a", &[NOT_LEAN]).await.unwrap(),
+    ];
+    for stream in &mut streams {
+        stream.until("tidings.ready").await;
+    }
+    streams
+}
+
+#[tokio::test]
+async fn a_client_that_closed_its_side_is_gone() {
+    // Far too far apart to be what it is noticed by.
+    let (gateway, _, _) = memory(|setup| setup.with("stream.heartbeat", "60s")).await;
+    let sockets =
+        [http::connect(gateway.public(), None).await.unwrap(), http::connect(gateway.public(), None).await.unwrap()];
+    let mut streams = streams(sockets).await;
+    left(&gateway, 2.0).await;
+    for stream in &mut streams {
+        stream.body.socket().shutdown().await.unwrap();
+    }
+    left(&gateway, 0.0).await;
+    for stream in &mut streams {
+        let (_, end) = stream.body.all().await.unwrap_or((Vec::new(), Part::Cut));
+        assert_eq!(end, Part::Cut);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_gone_and_others_are_not() {
+    let (gateway, oracle, source) = memory(|setup| setup.with("retention.events", "10")).await;
+    let small = Some(4 * 1024);
+    let sockets =
+        [http::connect(gateway.public(), small).await.unwrap(), http::connect(gateway.public(), small).await.unwrap()];
+    let _unread = streams(sockets).await;
+    let reads = Client::open("reads", &[gateway.public()], &["a"]);
+    reads.ready().await;
+    left(&gateway, 3.0).await;
+    // Several times what all buffers on the way hold.
+    for _ in 0..1_000 {
+        source.publish_sized(&["a"], 12 * 1024).await;
+    }
+    left(&gateway, 1.0).await;
+    assert_eq!(reads.record().connections(), 1, "{}", reads.record());
+    oracle.settle([reads.record()], PATIENCE).await.assert_all_delivered();
+}
+
+#[tokio::test]
+async fn one_that_only_hears_nothing_new_is_not_gone() {
+    let (gateway, _, _) = memory(|setup| setup.with("stream.heartbeat", "100ms")).await;
+    let client = Client::open("client", &[gateway.public()], &["a"]);
+    client.ready().await;
+    let ticks = || client.record().count(|what| matches!(what, tidings_tests::record::What::Tick { .. }));
+    eventually("ten times two heartbeats have passed", PATIENCE, async || ticks() >= 20).await;
+    assert_eq!(client.record().connections(), 1, "{}", client.record());
+}
+
+/// Where there can be no other host this shows nothing, and says so past the capture of what a test prints.
+#[tokio::test]
+async fn a_host_that_vanished_is_noticed_where_one_can_be_had() {
+    let host = match Host::new() {
+        Ok(host) => host,
+        Err(why) => {
+            let name = "a host that vanished";
+            return writeln!(std::io::stderr(), "skipped: {name}: it takes root and a network of its own: {why}")
+                .unwrap();
+        }
+    };
+    let gateway = Setup::memory().on(host.near()).start().await;
+    let sockets = [host.connect(gateway.public()).unwrap(), host.connect(gateway.public()).unwrap()];
+    let _streams = streams(sockets).await;
+    left(&gateway, 2.0).await;
+    host.vanish();
+    left(&gateway, 0.0).await;
+}
