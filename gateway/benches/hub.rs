@@ -42,7 +42,8 @@ impl Worker {
         // Nobody reads what the hub says to the reader: the receiver is gone.
         let (reader, _) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
-        let options = HubOptions { gateway: "bench".into(), queue: 256 * 1024, retry: second, heartbeat: second };
+        let (gateway, queue, max_age) = ("bench".into(), 256 * 1024, Duration::ZERO);
+        let options = HubOptions { gateway, queue, retry: second, heartbeat: second, max_age };
         let hub = Hub::new(0, reader, partitions, options);
         let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
         let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;
