@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_tests::process::Process;
 
@@ -16,19 +17,20 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts this program again with other arguments.
-    pub fn start(args: &[String]) -> Self {
+    /// Starts this program again, in another role.
+    pub fn start(role: &str) -> Self {
         let program = std::env::current_exe().expect("a path");
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["--child", role]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut command);
         let input = process.child().stdin.take().expect("a pipe");
         let output = BufReader::new(process.child().stdout.take().expect("a pipe"));
         Self { process, input, output }
     }
 
-    /// Tells it a line.
-    pub fn tell(&mut self, line: &str) {
+    /// Tells it a line of JSON.
+    pub fn tell(&mut self, order: &impl Serialize) {
+        let line = serde_json::to_string(order).expect("orders are JSON");
         writeln!(self.input, "{line}").expect("the child takes orders");
     }
 

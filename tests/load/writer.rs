@@ -4,18 +4,42 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, epoll, poll};
+use serde::{Deserialize, Serialize};
 
 use crate::sample::Sample;
+use crate::server::Stream;
 
 const ORDERS: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 /// Connections that wait to be accepted, as many as of the gateway.
 const BACKLOG: i32 = 4_096;
+const PATH: &str = "/follow/";
 
-/// Takes a sample as the first line and says where it listens; then, for each line `TIMES COPIES`, writes the sample's
-/// event so many times to every connection, so many copies in a write, and says so. Ends with its input.
+/// What it is to write.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// In one write for each connection; otherwise one for each event.
+    pub joined: bool,
+    /// Addresses, and the data for each.
+    pub events: Vec<(String, String)>,
+}
+
+/// How a stream of it is asked for.
+pub fn stream() -> Stream {
+    Stream {
+        path: format!("{PATH}{{addresses}}"),
+        address: "{address}".to_owned(),
+        join: ",".to_owned(),
+        ready: "tidings.ready".to_owned(),
+        headers: Vec::new(),
+    }
+}
+
+/// Takes a sample as the first line and says where it listens; then writes for each order what it says, and says so.
+/// Ends with its input.
 pub fn run() -> io::Result<()> {
     let mut orders = io::stdin().lock();
     let mut line = String::new();
@@ -35,7 +59,7 @@ pub fn run() -> io::Result<()> {
                     if orders.read_line(&mut line)? == 0 {
                         return Ok(());
                     }
-                    writer.obey(&line)?;
+                    writer.obey(&serde_json::from_str(&line)?)?;
                     writeln!(io::stdout(), "null")?;
                 }
                 joining => writer.join(joining)?,
@@ -46,12 +70,14 @@ pub fn run() -> io::Result<()> {
 
 struct Writer {
     listener: TcpListener,
-    epoll: std::os::fd::OwnedFd,
+    epoll: OwnedFd,
     sample: Sample,
     /// Connections whose requests are not whole yet.
     joining: HashMap<u64, (TcpStream, Vec<u8>)>,
     accepted: u64,
     streams: Vec<TcpStream>,
+    /// By address, the streams that follow it.
+    followers: HashMap<String, Vec<u32>>,
 }
 
 impl Writer {
@@ -61,7 +87,8 @@ impl Writer {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
-        Ok(Self { listener, epoll, sample, joining: HashMap::new(), accepted: 0, streams: Vec::new() })
+        let (joining, followers) = (HashMap::new(), HashMap::new());
+        Ok(Self { listener, epoll, sample, joining, accepted: 0, streams: Vec::new(), followers })
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -87,29 +114,46 @@ impl Writer {
         let count = stream.read(&mut buffer)?;
         head.extend_from_slice(&buffer[..count]);
         let whole = head.ends_with(b"\r\n\r\n");
-        if whole || count == 0 {
-            epoll::delete(&self.epoll, &*stream)?;
-            if let Some((stream, _)) = self.joining.remove(&at).filter(|_| whole) {
-                write_all(&stream, self.sample.opening.as_bytes())?;
-                self.streams.push(stream);
+        if !whole && count > 0 {
+            return Ok(());
+        }
+        epoll::delete(&self.epoll, &*stream)?;
+        if let Some((stream, head)) = self.joining.remove(&at).filter(|_| whole) {
+            write_all(&stream, self.sample.opening.as_bytes())?;
+            for address in followed(&head) {
+                self.followers.entry(address).or_default().push(self.streams.len() as u32);
             }
+            self.streams.push(stream);
         }
         Ok(())
     }
 
-    fn obey(&self, line: &str) -> io::Result<()> {
-        let numbers: Result<Vec<usize>, _> = line.split_whitespace().map(str::parse).collect();
-        let [times, copies] = numbers.map_err(io::Error::other)?[..] else {
-            return Err(io::Error::other(format!("not TIMES COPIES: {line:?}")));
-        };
-        let bytes = self.sample.event.repeat(copies);
-        for _ in 0..times {
-            for stream in &self.streams {
-                write_all(stream, bytes.as_bytes())?;
+    fn obey(&self, order: &Order) -> io::Result<()> {
+        let frames = order.events.iter().map(|(address, data)| (address, self.sample.frame(address, data)));
+        if !order.joined {
+            return frames.into_iter().try_for_each(|(address, frame)| self.write(address, &frame));
+        }
+        let mut joined: Vec<(&String, String)> = Vec::new();
+        for (address, frame) in frames {
+            match joined.iter_mut().find(|(other, _)| *other == address) {
+                Some((_, frames)) => frames.push_str(&frame),
+                None => joined.push((address, frame)),
             }
         }
-        Ok(())
+        joined.into_iter().try_for_each(|(address, frames)| self.write(address, &frames))
     }
+
+    fn write(&self, address: &str, bytes: &str) -> io::Result<()> {
+        let followers = self.followers.get(address).into_iter().flatten();
+        followers.into_iter().try_for_each(|at| write_all(&self.streams[*at as usize], bytes.as_bytes()))
+    }
+}
+
+/// The addresses in a request's head.
+fn followed(head: &[u8]) -> Vec<String> {
+    let head = String::from_utf8_lossy(head);
+    let path = head.split(' ').nth(1).and_then(|path| path.strip_prefix(PATH)).unwrap_or_default();
+    path.split(',').map(str::to_owned).collect()
 }
 
 /// One write, unless the socket is full: then this waits, as the clients always read.
@@ -124,4 +168,16 @@ fn write_all(mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_ours_names_what_it_follows() {
+        let follows = ["@u00001".to_owned(), "t/00002".to_owned()];
+        let request = stream().request("127.0.0.1:80".parse().unwrap(), &follows, "");
+        assert_eq!(followed(request.as_bytes()), follows);
+    }
 }

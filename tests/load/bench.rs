@@ -1,0 +1,96 @@
+//! What all scenarios of a run share: the options, the sample, and numbers that are given out once.
+
+use std::fmt;
+
+use crate::options::{Options, Store, Which};
+use crate::progress::Progress;
+use crate::sample::Sample;
+use crate::server::{Server, Spec};
+
+/// What all scenarios share.
+pub struct Bench {
+    /// What was asked for.
+    pub options: Options,
+    /// What the raw writer writes.
+    pub sample: Sample,
+    /// What a person sees.
+    pub progress: Progress,
+    /// The peers of this run.
+    pub peers: Vec<Spec>,
+    sources: u16,
+    serials: u32,
+}
+
+/// A server that takes part.
+#[derive(Debug, Clone)]
+pub enum Entrant {
+    /// The raw writer.
+    Raw,
+    /// A gateway with so many workers.
+    Gateway(u16),
+    /// nchan.
+    Nchan,
+    /// A server that runs already.
+    Peer(Box<Spec>),
+}
+
+impl fmt::Display for Entrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raw => f.write_str("raw writer"),
+            Self::Gateway(workers) => write!(f, "gateway, workers: {workers}"),
+            Self::Nchan => f.write_str("nchan"),
+            Self::Peer(spec) => f.write_str(&spec.name),
+        }
+    }
+}
+
+impl Bench {
+    /// For these peers.
+    pub fn new(options: Options, sample: Sample, peers: Vec<Spec>, progress: Progress) -> Self {
+        // 127.0 is left to everybody else on this machine.
+        Self { options, sample, progress, peers, sources: 256, serials: 0 }
+    }
+
+    /// The servers that take part, in the order in which they are measured.
+    pub fn entrants(&self) -> Vec<Entrant> {
+        let peers = self.peers.iter().map(|spec| (Which::Peers, Entrant::Peer(Box::new(spec.clone()))));
+        let gateways = self.options.workers.iter().map(|workers| (Which::Gateway, Entrant::Gateway(*workers)));
+        let all = std::iter::once((Which::Raw, Entrant::Raw)).chain(gateways).chain([(Which::Nchan, Entrant::Nchan)]);
+        let asked = all.chain(peers).filter(|(which, _)| self.options.servers.contains(which));
+        asked.map(|(_, entrant)| entrant).collect()
+    }
+
+    /// Starts one; `None` where it is not installed.
+    pub async fn start(&self, entrant: &Entrant) -> Option<Server> {
+        match entrant {
+            Entrant::Raw => Some(Server::raw(&self.options, &self.sample)),
+            Entrant::Gateway(workers) => Some(Server::gateway(&self.options, *workers).await),
+            Entrant::Nchan => Server::nchan(&self.options).await,
+            Entrant::Peer(spec) => Some(Server::peer(&self.options, (**spec).clone())),
+        }
+    }
+
+    /// Starts one; a gateway has a Redis, whatever the options say.
+    pub async fn start_on_redis(&self, entrant: &Entrant) -> Option<Server> {
+        match entrant {
+            Entrant::Gateway(workers) => {
+                let options = Options { store: Store::Redis, ..self.options.clone() };
+                Some(Server::gateway(&options, *workers).await)
+            }
+            _ => self.start(entrant).await,
+        }
+    }
+
+    /// Part of a source address that nobody else has.
+    pub fn source(&mut self) -> u16 {
+        self.sources += 1;
+        self.sources
+    }
+
+    /// The serial of the next event.
+    pub fn serial(&mut self) -> u32 {
+        self.serials += 1;
+        self.serials
+    }
+}

@@ -1,0 +1,47 @@
+//! The scenarios: what is done with a server, and what is measured then.
+
+mod churn;
+mod fanout;
+mod rollout;
+mod slow;
+mod storm;
+
+use crate::bench::{Bench, Entrant};
+use crate::options::Scenario;
+use crate::row::{Row, compare};
+
+/// Runs one once. Servers that are not installed are passed over.
+pub async fn run(bench: &mut Bench, scenario: Scenario) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for entrant in entrants(bench, scenario) {
+        bench.progress.say(&format!("{}: {entrant}", scenario.name()));
+        rows.extend(match scenario {
+            Scenario::Storm => storm::run(bench, &entrant).await,
+            Scenario::Slow => slow::run(bench, &entrant).await,
+            Scenario::Rollout => rollout::run(bench).await,
+            Scenario::Churn => churn::run(bench, &entrant).await,
+            Scenario::All | Scenario::Idle | Scenario::Broadcast | Scenario::Keyed | Scenario::Mixed => {
+                match bench.start(&entrant).await {
+                    Some(server) => fanout::run(bench, scenario, server).await,
+                    None => Vec::new(),
+                }
+            }
+        });
+        bench.progress.step();
+    }
+    compare(&mut rows);
+    rows
+}
+
+/// Who takes part in it. What a raw writer, which keeps nothing, could not do, and what only our oracle can judge, is
+/// done by those alone who can; what takes minutes, by the first of the gateways.
+pub fn entrants(bench: &Bench, scenario: Scenario) -> Vec<Entrant> {
+    let all = bench.entrants().into_iter();
+    let gateways = all.clone().filter(|entrant| matches!(entrant, Entrant::Gateway(_)));
+    match scenario {
+        Scenario::Storm => all.filter(|entrant| !matches!(entrant, Entrant::Raw)).collect(),
+        Scenario::Slow => gateways.collect(),
+        Scenario::Rollout | Scenario::Churn => gateways.take(1).collect(),
+        Scenario::All | Scenario::Idle | Scenario::Broadcast | Scenario::Keyed | Scenario::Mixed => all.collect(),
+    }
+}
