@@ -37,10 +37,14 @@ impl Crowd {
     pub async fn gather(bench: &mut Bench, server: Server, plan: Plan, connections: u32, returns: bool) -> Self {
         let (spec, source) = (&server.spec, bench.source());
         let mut swarm = Swarm::new(spec.address, &spec.stream, plan, connections, source, returns);
-        let empty = Usage::settled(&server.spec.pids).await;
+        let rest = async || match bench.options.quick {
+            true => server.usage(),
+            false => Usage::settled(&server.spec.pids).await,
+        };
+        let empty = rest().await;
         let kernel = kernel::bytes();
         let live = swarm.open().live;
-        let idle = Usage::settled(&server.spec.pids).await;
+        let idle = rest().await;
         let kernel = kernel.zip(kernel::bytes()).map(|(before, after)| after as f64 - before as f64);
         Self { server, swarm, plan, connections, live, empty, idle, kernel }
     }

@@ -148,6 +148,16 @@ impl Report {
 fn curves_of(scenario: Scenario, results: &[&&Summary]) -> String {
     let curves: Vec<_> = results.iter().map(|s| Curve { server: &s.server, case: &s.case, points: &s.curve }).collect();
     let points = results.iter().flat_map(|summary| &summary.curve);
+    if scenario == Scenario::Churn {
+        let connects = Axis::Linear(points.clone().map(|(x, _)| *x).fold(1.0, f64::max));
+        let mib = Axis::Linear(points.map(|(_, y)| *y * 1.2).fold(1.0, f64::max));
+        return plot::curves(
+            "churn: resident memory",
+            (&connects, "streams opened and closed"),
+            (&mib, "MiB"),
+            &curves,
+        );
+    }
     if scenario == Scenario::Storm {
         let seconds = Axis::Linear(points.map(|(x, _)| *x).fold(0.1, f64::max));
         let shares = Axis::Linear(100.0);

@@ -25,8 +25,8 @@ const CHILDREN: u8 = 2;
 const AT_ONCE: u32 = 200;
 /// Addresses that they follow, three each.
 const ADDRESSES: u32 = 20_000;
-/// Of all visits, the share after which memory counts as warm.
-const WARM_UP: u32 = 10;
+/// Parts in which they come; memory counts as warm after the first.
+const PARTS: u32 = 10;
 /// By how much memory may differ from that in the end.
 const GROWTH: f64 = 1.10;
 /// From one publish to the next: streams carry something.
@@ -51,34 +51,41 @@ pub async fn run(bench: &mut Bench, entrant: &Entrant) -> Vec<Row> {
     let redis = server.redis().expect("a Redis").url();
     let publishing = tokio::spawn(publish(redis, stop.clone()));
     let (begun, usage) = (Instant::now(), server.usage());
-    let mut visits = Visits::default();
-    let mut warm = Usage::default();
-    for tenth in 0..WARM_UP {
-        bench.progress.say(&format!("churn: {} of {count} connects", count / WARM_UP * tenth));
-        add(&mut visits, visit(&mut children, count / WARM_UP));
-        if tenth == 0 {
-            warm = server.usage();
+    let (mut visits, mut warm, mut resting) = (Visits::default(), Usage::default(), Duration::ZERO);
+    for part in 0..PARTS {
+        bench.progress.say(&format!("churn: {} of {count} connects", count / PARTS * part));
+        add(&mut visits, visit(&mut children, count / PARTS));
+        row.curve.push((f64::from(visits.live + visits.abandoned), mib(server.usage())));
+        if part == 0 {
+            let rest = Instant::now();
+            left(&server, empty).await;
+            warm = Usage::settled(&server.spec.pids).await;
+            resting = rest.elapsed();
         }
     }
-    let (seconds, cpu) = (begun.elapsed().as_secs_f64(), server.usage().seconds_since(usage));
+    let (seconds, cpu) = ((begun.elapsed() - resting).as_secs_f64(), server.usage().seconds_since(usage));
     stop.store(true, Ordering::Relaxed);
     publishing.await.expect("the publisher ends");
     drop(children);
     let left = left(&server, empty).await;
     let end = Usage::settled(&server.spec.pids).await;
     let growth = end.rss as f64 / warm.rss as f64;
-    // A hundred connections more or less are a page or two of a small process: too few to judge memory by.
+    // After few connects nothing is warm yet.
     row.kept = visits.failed == 0 && left.is_empty() && (bench.options.quick || growth <= GROWTH);
     row.add(Figure::Connects, f64::from(visits.live + visits.abandoned));
     row.add(Figure::Rate, f64::from(visits.live + visits.abandoned) / seconds);
     row.add(Figure::Seconds, seconds);
     row.add(Figure::CpuSeconds, cpu);
-    row.add(Figure::RssNow, end.rss as f64 / 1024.0 / 1024.0);
+    row.add(Figure::RssNow, mib(end));
     row.add(Figure::Growth, growth);
     let Visits { live, abandoned, failed } = visits;
     row.notes.push(format!("{live} streams were live, {abandoned} were left before that, {failed} failed"));
     row.notes.push(if left.is_empty() { "nothing is left of them".to_owned() } else { format!("left: {left}") });
     vec![row]
+}
+
+fn mib(usage: Usage) -> f64 {
+    usage.rss as f64 / 1024.0 / 1024.0
 }
 
 fn child(server: &Server, seed: u8) -> Child {
