@@ -193,7 +193,7 @@ impl Default for Replay {
 impl Default for Limits {
     fn default() -> Self {
         // An origin may be the NAT of a company. Who a user is nobody proves yet: a limit would let anybody keep them out.
-        Self { connections: files::connections(), user: 0, origin: 0, rate: 1_000, topics: 100 }
+        Self { connections: files::connections(), user: 0, origin: 0, rate: 2_000, topics: 100 }
     }
 }
 

@@ -104,8 +104,9 @@ async fn turn(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedRe
         if let Delivery::Batch(batch) = delivery {
             take(hub, batch, &mut pace).await;
         } else {
+            let pushes = delivery.pushes();
             hub.borrow_mut().take(delivery);
-            pace.rest(hub, 1, 0).await;
+            pace.rest(hub, pushes, 0).await;
         }
         drop(room);
     }

@@ -8,6 +8,7 @@ mod head;
 mod io;
 mod writer;
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -33,6 +34,9 @@ pub type Connection = (Io, Protocol, Option<SocketAddr>);
 const HEAD: Duration = Duration::from_secs(5);
 /// The largest head that is read here.
 const MOST: usize = 16 * 1024;
+/// Connections that a worker takes before its streams get their turn: a storm of thousands comes in between their writes,
+/// not before them.
+const TURN: usize = 16;
 /// What is read at once.
 const READ: usize = 4 * 1024;
 
@@ -65,7 +69,9 @@ where
 
     fn new_service(&self, (): ()) -> Self::Future {
         let (gate, http) = (self.gate.clone(), self.http.new_service(()));
-        Box::pin(async move { Ok(Lean { gate, http: Rc::new(http.await?), scratch: Scratch::default() }) })
+        Box::pin(async move {
+            Ok(Lean { gate, http: Rc::new(http.await?), scratch: Scratch::default(), taken: Cell::new(0) })
+        })
     }
 }
 
@@ -75,6 +81,8 @@ pub struct Lean<S> {
     gate: Gate,
     http: Rc<S>,
     scratch: Scratch,
+    /// Connections taken since others of the worker had their turn.
+    taken: Cell<usize>,
 }
 
 impl<S> Service<TcpStream> for Lean<S>
@@ -86,10 +94,16 @@ where
     type Future = LocalBoxFuture<'static, Result<(), S::Error>>;
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.taken.get() >= TURN {
+            self.taken.set(0);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         self.http.poll_ready(context)
     }
 
     fn call(&self, socket: TcpStream) -> Self::Future {
+        self.taken.set(self.taken.get() + 1);
         let (gate, http, scratch) = (self.gate.clone(), Rc::clone(&self.http), Rc::clone(&self.scratch));
         // Boxed one by one: a stream lives for hours, and must not hold the room that its beginning took, nor that of
         // a connection of the HTTP server.

@@ -22,6 +22,14 @@ pub enum Delivery {
     Lagged(Vec<Option<Place>>),
 }
 
+impl Delivery {
+    /// About how much of a worker's time it takes, in pushes into a queue.
+    pub fn pushes(&self) -> usize {
+        let Self::Joined(Joined { starts: Some(starts), .. }) = self else { return 1 };
+        1 + starts.iter().map(|start| start.replay.len() + start.resync.len()).sum::<usize>()
+    }
+}
+
 /// Events in order, and each partition's watermark after them.
 #[derive(Debug, Default)]
 pub struct Batch {

@@ -15,6 +15,7 @@ mod replay;
 mod shutdown;
 mod slow;
 mod store;
+mod storm;
 mod topics;
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,4 +126,37 @@ async fn one_that_reads_is_never_overrun() {
     let text = reading.await.unwrap();
     assert!(!text.contains("resync"), "{text}");
     assert_eq!(text.matches("\nid: 1.7.").count(), 300, "ready, and each event");
+}
+
+#[actix_web::test]
+async fn a_storm_of_replays_leaves_room_for_others() {
+    let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
+    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options())));
+    let address = address();
+    let replays: Vec<Parcel> = (0..8)
+        .map(|_| {
+            let connection = hub.borrow_mut().join(follow(&address), From::Now);
+            let replay = (2..=PUSHES as u64).map(|ms| event(&address, ms)).collect();
+            let (partition, from, place) = (Partitions::ONE.of(&address), place(1), place(PUSHES as u64));
+            let starts = Some(vec![Start { partition, place, from, replay, tail: false, resync: Vec::new() }]);
+            Parcel { delivery: Delivery::Joined(Joined { connection, starts }), room: None }
+        })
+        .collect();
+    let turns = Rc::new(Cell::new(0));
+    let other = actix_web::rt::spawn({
+        let turns = Rc::clone(&turns);
+        async move {
+            loop {
+                turns.set(turns.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let (sender, mut deliveries) = mpsc::unbounded_channel();
+    let mut replays = replays.into_iter();
+    let first = replays.next().unwrap();
+    replays.for_each(|parcel| sender.send(parcel).unwrap());
+    turn(&hub, first, &mut deliveries).await;
+    other.abort();
+    assert!(turns.get() >= 7, "{}", turns.get());
 }
