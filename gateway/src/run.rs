@@ -13,6 +13,7 @@ use crate::admin::Lifecycle;
 use crate::admission::{Admission, Limits};
 use crate::config::{self, Config, Drain, StoreUrl};
 use crate::demo::Board;
+use crate::files;
 use crate::hub::HubOptions;
 use crate::metrics::Metrics;
 use crate::reader::{self, ReaderOptions};
@@ -174,6 +175,10 @@ fn announce(config: &Config, gateway: &str, public: std::net::SocketAddr, admin:
         );
     } else {
         tracing::warn!("auth.insecure = true: whoever reaches {public} may follow everything");
+    }
+    let room = files::connections();
+    if config.limits.connections > room {
+        tracing::warn!(limit = config.limits.connections, room, "limits.connections is more than open files allow");
     }
     if config.demo.enabled {
         tracing::info!("the demo is at http://{public}/");
