@@ -12,7 +12,7 @@ use crate::mark::Mark;
 /// Needs a build of tidings-gateway in its own folder, or TIDINGS_GATEWAY. Ends with an error if a gateway lost
 /// anything; what peers lose is told.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "load")]
+#[command(name = "load", args_override_self = true)]
 pub struct Options {
     /// What to run.
     #[arg(value_enum, default_value = "all")]
@@ -154,4 +154,25 @@ fn data(text: &str) -> Result<usize, String> {
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_twice_adds_up_or_the_last_counts() {
+        let args = ["load", "storm", "idle", "--json", "a", "--set", "a.b=1", "--json", "b", "--set", "c.d=x=y"];
+        let options = Options::try_parse_from(args).unwrap();
+        assert_eq!(options.json, Some("b".into()));
+        assert_eq!(options.scenarios(), [Scenario::Idle, Scenario::Storm]);
+        assert_eq!(options.set, [("a.b".to_owned(), "1".to_owned()), ("c.d".to_owned(), "x=y".to_owned())]);
+    }
+
+    #[test]
+    fn all_is_everything_but_itself() {
+        let options = Options::try_parse_from(["load"]).unwrap();
+        assert_eq!(options.scenarios().len(), Scenario::value_variants().len() - 1);
+        assert!(!options.scenarios().contains(&Scenario::All));
+    }
 }

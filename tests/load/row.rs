@@ -152,6 +152,17 @@ impl Spread {
         let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
         Self { figure, median, least, most }
     }
+
+    /// As it is read by people: costs with how far the runs were apart.
+    pub fn show(&self) -> String {
+        let median = self.figure.show(self.median);
+        match self.figure {
+            Figure::Cpu | Figure::ToRaw if self.least < self.most => {
+                format!("{median} ({:.2}–{:.2})", self.least, self.most)
+            }
+            _ => median,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +190,8 @@ mod tests {
         assert_eq!(summaries.len(), 2);
         let spread = Spread { figure: Figure::Cpu, median: 4.0, least: 3.0, most: 10.0 };
         assert_eq!((summaries[0].runs, summaries[0].figures[0]), (3, spread));
+        assert_eq!(spread.show(), "4.00 µs (3.00–10.00)");
+        assert_eq!(summaries[0].figures[1].show(), "1.0 ms");
         assert_eq!((summaries[0].kept, &summaries[0].notes[..]), (false, &["3".to_owned(), "10".to_owned()][..]));
         assert!(summaries[1].kept);
         assert_eq!(Summary::of(&[row("a", 1.0), row("a", 2.0)])[0].get(Figure::Cpu), Some(1.5));

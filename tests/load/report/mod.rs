@@ -1,7 +1,9 @@
 //! The figures of all runs: a table to read, JSON to compare, Markdown to publish, and plots.
 
+mod gallery;
 mod plot;
 mod table;
+mod worse;
 
 use std::path::Path;
 
@@ -10,9 +12,10 @@ use serde::Serialize;
 use crate::figure::Figure;
 use crate::machine;
 use crate::options::{Options, Scenario, Store};
-use crate::row::{Row, Summary};
-use plot::{Axis, Bar, Curve};
+use crate::row::{Row, Spread, Summary};
+use gallery::{Plot, plots_of};
 use table::Table;
+use worse::worse;
 
 /// The figures of all runs.
 #[derive(Debug, Serialize)]
@@ -67,8 +70,8 @@ impl Report {
         text
     }
 
-    /// To be published.
-    pub fn markdown(&self) -> String {
+    /// To be published. `plots` is where the plots are, as seen from the page.
+    pub fn markdown(&self, plots: Option<&Path>) -> String {
         let mut text = format!("{}\n", self.head());
         for (scenario, results) in self.scenarios() {
             text += &format!("\n### {}\n\n{}. `{}`\n\n", scenario.name(), scenario.about(), self.command(scenario));
@@ -78,6 +81,10 @@ impl Report {
                 text += "\n";
             }
             notes.iter().for_each(|note| text += &format!("- {note}\n"));
+            for Plot { name, title, .. } in plots.into_iter().flat_map(|_| plots_of(scenario, &results)) {
+                let file = plots.unwrap_or(Path::new("")).join(name).with_extension("svg");
+                text += &format!("\n![{title}]({})\n", file.display());
+            }
         }
         text
     }
@@ -88,12 +95,16 @@ impl Report {
             write(path, &serde_json::to_string_pretty(self).map_err(|e| e.to_string())?)?;
         }
         if let Some(path) = &options.markdown {
-            write(path, &self.markdown())?;
+            let here = path.parent().unwrap_or(Path::new(""));
+            let plots = options.svg.as_deref().map(|folder| folder.strip_prefix(here).unwrap_or(folder));
+            write(path, &self.markdown(plots))?;
         }
         if let Some(folder) = &options.svg {
             std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-            for (name, plot) in self.plots() {
-                write(&folder.join(name).with_extension("svg"), &plot)?;
+            let scenarios = self.scenarios();
+            for Plot { name, svg, .. } in scenarios.iter().flat_map(|(scenario, results)| plots_of(*scenario, results))
+            {
+                write(&folder.join(name).with_extension("svg"), &svg)?;
             }
         }
         Ok(())
@@ -122,51 +133,6 @@ impl Report {
         }
         groups
     }
-
-    /// Plots with their names: the main figure of each scenario as bars, and what has curves as curves.
-    fn plots(&self) -> Vec<(String, String)> {
-        let mut plots = Vec::new();
-        for (scenario, results) in self.scenarios() {
-            let figure = if scenario == Scenario::Idle { Figure::Rss } else { Figure::Cpu };
-            let bar = |s: &&'_ Summary| Some((s.get(figure)?, s.server.clone(), s.case.clone()));
-            let bars: Vec<_> = results.iter().filter_map(bar).collect();
-            let bars: Vec<_> = bars.iter().map(|(value, server, case)| Bar { server, case, value: *value }).collect();
-            if !bars.is_empty() {
-                let title = format!("{}: {}", scenario.name(), figure.heading());
-                plots.push((scenario.name(), plot::bars(&title, &bars, |value| figure.show(value))));
-            }
-            let curves: Vec<_> = results.iter().filter(|summary| !summary.curve.is_empty()).collect();
-            if !curves.is_empty() {
-                plots.push((format!("{}-curve", scenario.name()), curves_of(scenario, &curves)));
-            }
-        }
-        plots
-    }
-}
-
-/// Clients that are back over time for a storm, latencies for all else.
-fn curves_of(scenario: Scenario, results: &[&&Summary]) -> String {
-    let curves: Vec<_> = results.iter().map(|s| Curve { server: &s.server, case: &s.case, points: &s.curve }).collect();
-    let points = results.iter().flat_map(|summary| &summary.curve);
-    if scenario == Scenario::Churn {
-        let connects = Axis::Linear(points.clone().map(|(x, _)| *x).fold(1.0, f64::max));
-        let mib = Axis::Linear(points.map(|(_, y)| *y * 1.2).fold(1.0, f64::max));
-        return plot::curves(
-            "churn: resident memory",
-            (&connects, "streams opened and closed"),
-            (&mib, "MiB"),
-            &curves,
-        );
-    }
-    if scenario == Scenario::Storm {
-        let seconds = Axis::Linear(points.map(|(x, _)| *x).fold(0.1, f64::max));
-        let shares = Axis::Linear(100.0);
-        let title = "storm: clients that have all they missed";
-        return plot::curves(title, (&seconds, "seconds after all come back at once"), (&shares, "%"), &curves);
-    }
-    let millis = Axis::log_around(points.map(|(_, y)| *y));
-    let title = format!("{}: from publish to client", scenario.name());
-    plot::curves(&title, (&Axis::Nines(4.0), "share of deliveries that are faster"), (&millis, "ms"), &curves)
 }
 
 fn label(summary: &Summary) -> String {
@@ -200,7 +166,8 @@ fn table(results: &[&Summary]) -> Table {
     let mut table =
         Table::new(["server", "case"].into_iter().chain(figures.iter().map(|f| f.heading())).chain(["kept"]));
     for summary in results {
-        let shown = |figure: &Figure| summary.get(*figure).map_or("–".to_owned(), |value| figure.show(value));
+        let spread = |figure: &Figure| summary.figures.iter().find(|spread| spread.figure == *figure);
+        let shown = |figure: &Figure| spread(figure).map_or("–".to_owned(), Spread::show);
         let kept = if summary.kept { "yes" } else { "NOT KEPT" };
         let cells = figures.iter().map(shown).chain([kept.to_owned()]);
         table.add([summary.server.clone(), summary.case.clone()].into_iter().chain(cells));
@@ -213,7 +180,7 @@ fn notes(results: &[&Summary]) -> Vec<String> {
         let label = label(summary);
         summary.notes.iter().map(move |note| format!("{label}: {note}")).collect::<Vec<_>>()
     };
-    results.iter().flat_map(note).collect()
+    results.iter().flat_map(note).chain(worse(results)).collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

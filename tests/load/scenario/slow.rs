@@ -56,7 +56,9 @@ pub async fn run(bench: &mut Bench, entrant: &Entrant) -> Vec<Row> {
     })
     .await;
     slow.clients.iter().for_each(Client::pause);
-    rows.push(slow.round(&format!("{count} do not read"), goes, BULKS).await);
+    // A quick run has few goes, and queues are to overflow all the same.
+    let bulks = bench.options.amount(BULKS, BULKS * 100);
+    rows.push(slow.round(&format!("{count} do not read"), goes, bulks).await);
     rows.push(slow.catch_up().await);
     rows
 }
@@ -66,7 +68,6 @@ impl Slow {
     async fn round(&mut self, case: &str, goes: u32, bulks: u32) -> Row {
         let mut row = Row::new(Scenario::Slow, &self.crowd.server, case);
         let (mut published, mut pace, mut most) = (Published::default(), interval(PACE), 0);
-        let bulks = if goes < 10 { bulks * 100 } else { bulks };
         for _ in 0..goes {
             pace.tick().await;
             for _ in 0..bulks {

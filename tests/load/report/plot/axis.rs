@@ -43,6 +43,13 @@ impl Axis {
         }
     }
 
+    /// A linear one that holds this, and whose ticks are round.
+    pub fn linear_to(most: f64) -> Self {
+        let power = 10f64.powf((most / 5.0).log10().floor());
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|round| round * power).find(|step| step * 5.0 >= most);
+        Self::Linear(step.map_or(most, |step| step * 5.0))
+    }
+
     /// A logarithmic one that holds all of these.
     pub fn log_around(values: impl Iterator<Item = f64> + Clone) -> Self {
         let most = values.clone().fold(1.0, f64::max);
@@ -74,8 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_axis_fits_its_values() {
+    fn an_axis_fits_its_values() {
         assert_eq!(Axis::log_around([0.2, 30.0].into_iter()), Axis::Log(0.1, 100.0));
+        assert_eq!(Axis::linear_to(3.8), Axis::Linear(5.0));
+        assert_eq!(Axis::linear_to(47.0), Axis::Linear(50.0));
+        assert_eq!(Axis::linear_to(2_000_000.0), Axis::Linear(2_500_000.0));
         assert_eq!(Axis::log_around([5.0].into_iter()), Axis::Log(1.0, 10.0));
     }
 }

@@ -21,7 +21,7 @@ pub struct Bar<'a> {
 /// Bars below each other.
 pub fn bars(title: &str, bars: &[Bar<'_>], show: impl Fn(f64) -> String) -> String {
     let most = bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
-    let (mut body, mut palette) = (String::new(), Palette::default());
+    let (mut body, mut palette) = (String::new(), Palette::of_servers());
     for (at, Bar { server, case, value }) in bars.iter().enumerate() {
         let y = TOP + at as f64 * ROW;
         let width = (value.max(0.0) / most * (WIDTH - LEFT - RIGHT)).max(1.0);

@@ -37,7 +37,7 @@ pub fn curves(title: &str, x: (&Axis, &str), y: (&Axis, &str), curves: &[Curve<'
     }
     body += &text(across(1.0), up(0.0) + 38.0, "end", x.1);
     body += &text(16.0, TOP - 6.0, "start", y.1);
-    let (mut servers, mut cases) = (Palette::default(), Palette::default());
+    let (mut servers, mut cases) = (Palette::of_servers(), Palette::of_cases());
     for (at, curve) in curves.iter().enumerate() {
         let (colour, dash) = (servers.colour(curve.server), cases.dash(curve.case));
         let stroke = format!("stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"");

@@ -4,6 +4,7 @@ mod axis;
 mod bars;
 mod curves;
 
+use crate::row::RAW;
 pub use axis::Axis;
 pub use bars::{Bar, bars};
 pub use curves::{Curve, curves};
@@ -14,12 +15,21 @@ const COLOURS: [&str; 6] = ["#4a5568", "#2b6cb0", "#c05621", "#2f855a", "#805ad5
 const DASHES: [&str; 4] = ["none", "7 4", "2 3", "10 3 2 3"];
 
 /// Gives out colours and dashes: a colour for each name, in the order in which they come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Palette<'a> {
     names: Vec<&'a str>,
 }
 
 impl<'a> Palette<'a> {
+    /// For servers: the raw writer's colour is its own, in all plots.
+    fn of_servers() -> Self {
+        Self { names: vec![RAW] }
+    }
+
+    fn of_cases() -> Self {
+        Self { names: Vec::new() }
+    }
+
     /// The place of a name among those that came.
     fn place(&mut self, name: &'a str) -> usize {
         self.names.iter().position(|other| *other == name).unwrap_or_else(|| {
