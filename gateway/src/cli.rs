@@ -100,6 +100,7 @@ pub(crate) fn help() -> String {
             before = section;
         }
         let (key, help, default) = (setting.key, setting.help, setting.text(&defaults));
+        let default = if default.is_empty() { "nothing" } else { &default };
         text.push_str(&format!("  {key:<18} {help}\n  {:<18} {} [{default}]\n", "", (setting.allowed)()));
     }
     text

@@ -12,6 +12,8 @@
 //! | [`admission`] | how many connections come in | what they follow them for |
 //! | [`stream`] | requests for streams and polls, their bodies | the store |
 //! | `lean` | streams over plain HTTP/1.1, past the HTTP server | what is streamed |
+//! | `http2` | connections of HTTP/2 | what is answered |
+//! | [`tls`] | the certificate of the public listener | what goes over it |
 //! | [`admin`] | publish, health, metrics | the hub |
 //! | [`demo`] | a page and a backend to try it with | all of the above |
 //! | [`control`], [`frame`], [`problem`] | what clients can see | |
@@ -26,6 +28,7 @@ pub mod control;
 pub mod demo;
 pub mod files;
 pub mod frame;
+mod http2;
 pub mod hub;
 mod lean;
 pub mod log;
@@ -36,5 +39,6 @@ mod run;
 mod server;
 pub mod store;
 pub mod stream;
+pub mod tls;
 
 pub use run::{Listeners, run};

@@ -34,7 +34,12 @@ where
 /// The HTTP server says much that is no fact of ours: each stream that we end is an error to it. Whoever names its
 /// modules gets to see that all the same.
 fn without_noise(level: &Targets) -> Targets {
-    let noise = [("actix_server", LevelFilter::WARN), ("actix_http", LevelFilter::OFF)];
+    let noise = [
+        ("actix_server", LevelFilter::WARN),
+        ("actix_http", LevelFilter::OFF),
+        ("h2", LevelFilter::WARN),
+        ("rustls", LevelFilter::WARN),
+    ];
     let unnamed = |name: &str| !level.iter().any(|(target, _)| target.starts_with(name));
     level.clone().with_targets(noise.into_iter().filter(|(name, _)| unnamed(name)))
 }

@@ -17,9 +17,10 @@ use crate::files;
 use crate::hub::HubOptions;
 use crate::metrics::Metrics;
 use crate::reader::{self, ReaderOptions};
-use crate::server::{self, Parts};
+use crate::server::{self, Parts, Public};
 use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
 use crate::stream::StreamLimits;
+use crate::tls::Tls;
 
 /// How long what the demo published last may take to reach Redis when the gateway ends.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -83,7 +84,19 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
     let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
     let (life, admission) = (parts.life.clone(), parts.limits.admission.clone());
     let admin_server = server::admin(listeners.admin, parts.clone())?;
-    let public_server = server::public(listeners.public, config.server.workers, parts, hub, board, drain)?;
+    let tls = open_tls(&config, &parts.metrics)?;
+    let public_server = server::public(
+        Public {
+            listener: listeners.public,
+            workers: config.server.workers,
+            streams: config.limits.streams,
+            tls,
+            board,
+            drain,
+        },
+        parts,
+        hub,
+    )?;
     let (admin_handle, public_handle) = (admin_server.handle(), public_server.handle());
     let servers = actix_web::rt::spawn(async move { tokio::try_join!(public_server, admin_server) });
     announce(&config, &gateway, public, admin);
@@ -118,7 +131,7 @@ async fn emptied(admission: &Admission) {
 }
 
 fn limits(config: &Config) -> StreamLimits {
-    let config::Limits { connections, user, origin, rate, topics } = config.limits;
+    let config::Limits { connections, user, origin, rate, topics, .. } = config.limits;
     StreamLimits {
         topics,
         rate,
@@ -145,6 +158,14 @@ fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {
             Ok(Store::Redis(store, publisher.lazy().map_err(io::Error::other)?))
         }
     }
+}
+
+/// The certificate, if one is configured, kept as its files are until the process ends.
+fn open_tls(config: &Config, metrics: &Metrics) -> io::Result<Option<Tls>> {
+    let Some(paths) = config.tls.paths() else { return Ok(None) };
+    let (tls, renewal) = Tls::open(&paths, metrics).map_err(io::Error::other)?;
+    actix_web::rt::spawn(renewal.run());
+    Ok(Some(tls))
 }
 
 /// The demo's backend, which publishes as any other service would. Its board begins anew with this process.
@@ -181,7 +202,8 @@ fn announce(config: &Config, gateway: &str, public: std::net::SocketAddr, admin:
         tracing::warn!(limit = config.limits.connections, room, "limits.connections is more than open files allow");
     }
     if config.demo.enabled {
-        tracing::info!("the demo is at http://{public}/");
+        let scheme = if config.tls.paths().is_some() { "https" } else { "http" };
+        tracing::info!("the demo is at {scheme}://{public}/");
     }
     tracing::info!(%gateway, %public, %admin, store = %config.store.url, demo = config.demo.enabled, "listening");
 }

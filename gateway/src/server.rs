@@ -16,6 +16,7 @@ use tidings_shared::Partitions;
 
 use crate::admin::{self, Lifecycle};
 use crate::demo::{self, Board};
+use crate::http2::{Http2Options, HttpFactory};
 use crate::hub::{self, HubOptions, Told};
 use crate::lean::LeanFactory;
 use crate::metrics::Metrics;
@@ -23,6 +24,7 @@ use crate::problem;
 use crate::reader::ReaderHandle;
 use crate::store::Store;
 use crate::stream::{self, Gate, StreamLimits};
+use crate::tls::Tls;
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -68,15 +70,25 @@ fn give_up_after(time: Duration, listener: &TcpListener) -> std::io::Result<()> 
     Ok(())
 }
 
-/// The public listener: streams, polls, and with `board` the demo. `drain` tells when the streams are to end.
-pub fn public(
-    listener: TcpListener,
-    workers: usize,
-    parts: Parts,
-    hub: HubOptions,
-    board: Option<Data<Board>>,
-    drain: Told,
-) -> std::io::Result<Server> {
+/// How the public listener is run.
+pub struct Public {
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// Worker threads.
+    pub workers: usize,
+    /// The most event streams of one HTTP/2 connection.
+    pub streams: u32,
+    /// The certificate, if it is to speak HTTPS.
+    pub tls: Option<Tls>,
+    /// The demo, if it is to serve that.
+    pub board: Option<Data<Board>>,
+    /// Tells when the streams are to end.
+    pub drain: Told,
+}
+
+/// The public listener: streams and polls.
+pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<Server> {
+    let Public { listener, workers, streams, tls, board, drain } = public;
     give_up_after(2 * hub.heartbeat, &listener)?;
     let address = listener.local_addr()?;
     let builder = Server::build()
@@ -86,11 +98,15 @@ pub fn public(
         .shutdown_timeout(SHUTDOWN.as_secs())
         .disable_signals();
     let ending = builder.graceful_shutdown_signal();
+    let heartbeat = hub.heartbeat;
     let worker = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
         let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.metrics.clone());
-        let app = App::new().configure(|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
-        let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+        let app = || {
+            let app = App::new().configure(|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
+            let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+            map_config(app, |()| AppConfig::default())
+        };
         let ending = ending.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -102,8 +118,9 @@ pub fn public(
             // Or one that still sends a body which was refused never reads why.
             .client_disconnect_timeout(DISCONNECT)
             .local_addr(address)
-            .finish(map_config(app, |()| AppConfig::default()));
-        LeanFactory::new(gate, http)
+            .finish(app());
+        let options = Http2Options { streams, ping: heartbeat, drain: drain.clone() };
+        LeanFactory::new(gate.clone(), tls.clone(), HttpFactory::new(app(), http, options))
     };
     Ok(builder.listen("public", listener, worker)?.run())
 }

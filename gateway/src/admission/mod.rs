@@ -5,6 +5,7 @@
 
 mod origin;
 mod pace;
+mod places;
 mod tally;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use tidings_shared::Address;
 
 pub use self::origin::{Origin, Proxies};
 pub use self::pace::Pace;
+pub use self::places::{Place, Places};
 use self::tally::Tally;
 
 /// The most connections of each kind. For users and origins 0 is no limit.
@@ -40,11 +42,13 @@ pub enum Limit {
     Origin,
     /// Those that a worker takes in a second.
     Rate,
+    /// The streams of an HTTP/2 connection.
+    Streams,
 }
 
 impl Limit {
     /// Every limit there is.
-    pub const ALL: [Limit; 4] = [Self::Connections, Self::User, Self::Origin, Self::Rate];
+    pub const ALL: [Limit; 5] = [Self::Connections, Self::User, Self::Origin, Self::Rate, Self::Streams];
 
     /// Its word, as in `limits.connections`.
     pub fn as_str(self) -> &'static str {
@@ -53,6 +57,7 @@ impl Limit {
             Self::User => "user",
             Self::Origin => "origin",
             Self::Rate => "rate",
+            Self::Streams => "streams",
         }
     }
 }

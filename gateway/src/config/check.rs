@@ -1,8 +1,11 @@
 //! What must hold between settings, each of which is right by itself.
 
+use std::path::Path;
+
 use super::apply::Origins;
 use super::settings::Setting;
 use super::{Config, Errors, Fault, Mistake, Origin, StoreUrl};
+use crate::tls::Culprit;
 
 /// Adds what does not go together to `errors`. A rule about a value that is wrong already says nothing.
 pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
@@ -12,7 +15,9 @@ pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
     let open = !config.auth.insecure;
     let memory = config.store.url == StoreUrl::Memory;
 
-    let rules: [(&[&'static str], bool, &str); 3] = [
+    let (cert, key) = (given(&config.tls.cert), given(&config.tls.key));
+
+    let rules: [(&[&'static str], bool, &str); 5] = [
         (
             &["auth.insecure", "store.url"],
             open && !memory,
@@ -30,17 +35,37 @@ pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
             clash && (all || server.ip() == admin.ip()),
             "this is where server.listen listens: the admin API needs an address of its own",
         ),
+        (&["tls.cert", "tls.key"], cert && !key, "a certificate is nothing without its key: set tls.key as well"),
+        (&["tls.key", "tls.cert"], key && !cert, "a key is nothing without its certificate: set tls.cert as well"),
     ];
     for (keys, broken, why) in rules {
         if !broken || keys.iter().any(|key| errors.doubt(key)) {
             continue;
         }
-        let subject = keys[0];
-        errors.push(Mistake {
-            subject: subject.to_owned(),
-            origin: Some(origins.get(subject).cloned().unwrap_or(Origin::Default)),
-            value: Setting::of(subject).map(|setting| setting.text(config)),
-            fault: Fault::Conflict(why.to_owned()),
-        });
+        let fault = Fault::Conflict(why.to_owned());
+        errors.push(mistake(keys[0], fault, config, origins));
     }
+}
+
+/// Adds what is wrong with the files of the certificate and its key.
+pub(super) fn check_pair(config: &Config, origins: &Origins, errors: &mut Errors) {
+    if ["tls.cert", "tls.key"].iter().any(|key| errors.doubt(key)) {
+        return;
+    }
+    let Some(Err(wrong)) = config.tls.paths().map(|paths| paths.check()) else { return };
+    let subject = if wrong.culprit() == Culprit::Key { "tls.key" } else { "tls.cert" };
+    errors.push(mistake(subject, Fault::Pair(wrong), config, origins));
+}
+
+fn mistake(subject: &'static str, fault: Fault, config: &Config, origins: &Origins) -> Mistake {
+    Mistake {
+        subject: subject.to_owned(),
+        origin: Some(origins.get(subject).cloned().unwrap_or(Origin::Default)),
+        value: Setting::of(subject).map(|setting| setting.text(config)),
+        fault,
+    }
+}
+
+fn given(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::tls::WrongPair;
+
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -42,6 +44,9 @@ pub enum Fault {
     /// The value does not go with another one.
     #[error("{0}")]
     Conflict(String),
+    /// The certificate or key that it names cannot be served.
+    #[error("{}", .0.reason())]
+    Pair(#[source] WrongPair),
     /// The file is not TOML.
     #[error("this is not TOML: {0}")]
     Syntax(String),

@@ -38,7 +38,8 @@ pub enum Command {
 impl Config {
     /// Reads all layers. `args` come without the program's name; of `env`, only names that begin with `TIDINGS_` count.
     ///
-    /// Reads the file that `--config` or `TIDINGS_CONFIG` names, and nothing else outside its arguments. The error holds
+    /// Reads the file that `--config` or `TIDINGS_CONFIG` names, the certificate and key that are configured, and nothing
+    /// else outside its arguments. The error holds
     /// every mistake that was found, not just the first, also those in a layer that a later one covers.
     pub fn load(
         args: impl Iterator<Item = String>,
@@ -61,6 +62,7 @@ impl Config {
 
         let (config, origins) = apply::apply(given, &mut errors);
         check::check(&config, &origins, &mut errors);
+        check::check_pair(&config, &origins, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }

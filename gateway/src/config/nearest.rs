@@ -44,7 +44,7 @@ mod tests {
             ("retry", Some("stream.retry")),
             ("auth.retry", Some("stream.retry")),
             ("listen", None),
-            ("cors.origins", None),
+            ("trace.endpoint", None),
             ("", None),
         ] {
             assert_eq!(nearest(name), meant, "{name}");

@@ -1,6 +1,7 @@
 //! The typed configuration, section by section, and its defaults.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tidings_shared::keys::Namespace;
@@ -10,12 +11,15 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use super::StoreUrl;
 use crate::admission::Proxies;
 use crate::files;
+use crate::tls::Paths;
 
 /// Everything that can be configured. [`Config::default`] is the documented default of each setting; its `Debug` shows no secret.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The public listener.
     pub server: Server,
+    /// TLS of the public listener.
+    pub tls: Tls,
     /// The admin listener.
     pub admin: Admin,
     /// Where events are kept and passed on.
@@ -49,6 +53,23 @@ pub struct Server {
     pub workers: usize,
     /// Proxies that are believed when they say for whom they ask.
     pub trusted_proxies: Proxies,
+}
+
+/// TLS of the public listener. Either both are given or none.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// The file with the certificate and those that lead to its root; empty without TLS.
+    pub cert: PathBuf,
+    /// The file with its key; empty without TLS.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    /// Where the pair is, if there is to be TLS.
+    pub fn paths(&self) -> Option<Paths> {
+        let given = !self.cert.as_os_str().is_empty();
+        given.then(|| Paths { cert: self.cert.clone(), key: self.key.clone() })
+    }
 }
 
 /// The admin listener: publish, health, metrics. It asks nobody who they are.
@@ -118,6 +139,8 @@ pub struct Limits {
     pub origin: usize,
     /// Connections that a worker takes up in a second; 0 is no limit.
     pub rate: u32,
+    /// The most streams of one HTTP/2 connection.
+    pub streams: u32,
     /// The most topics of one connection.
     pub topics: usize,
 }
@@ -193,7 +216,7 @@ impl Default for Replay {
 impl Default for Limits {
     fn default() -> Self {
         // An origin may be the NAT of a company. Who a user is nobody proves yet: a limit would let anybody keep them out.
-        Self { connections: files::connections(), user: 0, origin: 0, rate: 2_000, topics: 100 }
+        Self { connections: files::connections(), user: 0, origin: 0, rate: 2_000, streams: 100, topics: 100 }
     }
 }
 

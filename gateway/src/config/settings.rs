@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Config;
-use super::kind::{Address, Count, Kind, Level, Line, Millis, Name, Networks, Parts, Size, Span, Switch, Where};
+use super::kind::{
+    Address, Count, Kind, Level, Line, Millis, Name, Networks, Parts, PathTo, Size, Span, Switch, Where,
+};
 
 /// One row: a setting that file, environment and flags can give.
 pub struct Setting {
@@ -78,6 +80,8 @@ settings! {
     "server.listen" = server.listen: Address, "Where the public API listens; port 0 takes a free one";
     "server.workers" = server.workers: Count(1..=256), "Worker threads; by default one for each core";
     "server.trusted_proxies" = server.trusted_proxies: Networks, "Whose X-Forwarded-For is believed, as to limits.origin";
+    "tls.cert" = tls.cert: PathTo, "The certificate, with those that lead to its root, in PEM form; with it the public listener speaks HTTPS only";
+    "tls.key" = tls.key: PathTo, "The key of the certificate, in PEM form";
     "admin.listen" = admin.listen: Address, "Where publish, health and metrics listen; never let the outside reach it";
     "store.url" = store.url: Where, "Where events are kept: in this process, or in Redis";
     "store.namespace" = store.namespace: Name, "The name that all keys of one installation share";
@@ -98,6 +102,7 @@ settings! {
     "limits.user" = limits.user: Count(0..=1_000_000), "The most connections of this replica that follow one user; 0 is no limit";
     "limits.origin" = limits.origin: Count(0..=1_000_000), "The most connections of this replica from one IPv4 address or IPv6 /64 network; 0 is no limit";
     "limits.rate" = limits.rate: Count(0..=1_000_000), "Connections that a worker thread takes up in a second, the others in turn; 0 is no limit";
+    "limits.streams" = limits.streams: Count(1..=10_000), "The most streams of one HTTP/2 connection; browsers open up to 100";
     "limits.topics" = limits.topics: Count(1..=1000), "The most topics of one connection";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
     "drain.window" = drain.window: Span(ms(0), seconds(3600)), "After that, over how long its streams end, one by one; 0s is all at once";

@@ -73,7 +73,7 @@ fn the_flag_names_the_file_over_the_environment() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let file = file("[stream]\nqueue = 'lots'\n\n[sever]\nlisten = '127.0.0.1:1'\n[store]\npartitions = [1]\n[cors]\n");
+    let file = file("[stream]\nqueue = 'lots'\n\n[sever]\nlisten = '127.0.0.1:1'\n[store]\npartitions = [1]\n[jwt]\n");
     let lines = mistakes(
         &["stray", "--config", path(&file), "--beacon.interval", "1h", "--limits.topics", "--demo.enabeld"],
         &[("TIDINGS_STREAM__RETRY", "10"), ("TIDINGS_AUTH__TOKENS", "x"), ("TIDINGS_STORE_URL", "redis://:hunter2@a")],
@@ -83,7 +83,7 @@ fn all_mistakes_are_told_at_once() {
         "an argument that is no flag: there is no such setting".to_owned(),
         "--limits.topics: it needs a value: a number from 1 to 1000".to_owned(),
         format!("store.partitions {}: expected one plain value, not a TOML array", at(7)),
-        format!("cors {}: there is no such setting", at(8)),
+        format!("jwt {}: there is no such setting", at(8)),
         format!("sever.listen {}: there is no such setting, did you mean server.listen?", at(5)),
         format!("stream.queue = \"lots\" {}: expected a size from 4KiB to 64MiB, such as 64KiB", at(2)),
         "auth.tokens (TIDINGS_AUTH__TOKENS): there is no such setting".to_owned(),
@@ -103,6 +103,7 @@ fn all_mistakes_are_told_at_once() {
 fn every_bound_holds() {
     for (key, least, below, most, above) in [
         ("server.workers", "1", "0", "256", "257"),
+        ("limits.streams", "1", "0", "10000", "10001"),
         ("store.partitions", "1", "0", "32", "33"),
         ("retention.events", "1", "0", "1000000", "1000001"),
         ("retention.age", "1s", "999ms", "30d", "31d"),
@@ -165,6 +166,31 @@ fn the_listeners_are_apart() {
     }
     run(&["--admin.listen", "127.0.0.2:8080"], &[]);
     run(&["--admin.listen", "127.0.0.1:0", "--server.listen", "127.0.0.1:0"], &[]);
+}
+
+#[test]
+fn a_certificate_and_its_key_belong_together() {
+    let mistake = |args: &[&str]| match mistakes(args, &[]).as_slice() {
+        [line] => line.clone(),
+        lines => panic!("{lines:?}"),
+    };
+    assert_eq!(
+        mistake(&["--tls.cert=a"]),
+        "tls.cert = \"a\" (--tls.cert): a certificate is nothing without its key: set tls.key as well"
+    );
+    assert_eq!(
+        mistake(&["--tls.key=a"]),
+        "tls.key = \"a\" (--tls.key): a key is nothing without its certificate: set tls.cert as well"
+    );
+    let missing = mistake(&["--tls.cert=/nonexistent/a", "--tls.key=/nonexistent/b"]);
+    assert!(missing.starts_with("tls.cert = \"/nonexistent/a\" (--tls.cert): the file cannot be read: "), "{missing}");
+    let (cert, key) = (file(""), file(""));
+    let generated = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&cert, generated().cert.pem()).unwrap();
+    std::fs::write(&key, generated().signing_key.serialize_pem()).unwrap();
+    let other = mistake(&["--tls.cert", path(&cert), "--tls.key", path(&key)]);
+    assert_eq!(other, format!("tls.key = {:?} (--tls.key): the key is not that of the certificate", path(&key)));
+    assert!(run(&[], &[]).tls.paths().is_none());
 }
 
 #[test]

@@ -5,27 +5,28 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 
 use super::{Filled, SharedHub};
-use crate::admission::Admitted;
+use crate::admission::{Admitted, Place};
 use crate::reader::delivery::ConnectionKey;
 
 /// A connection that is in the hub for as long as this lives: dropping it, however the request ends, removes it, and
-/// then frees the place that it had in this replica.
+/// then frees the places that it had in this replica and on its connection.
 #[derive(Debug)]
 pub struct OpenConnection {
     hub: SharedHub,
     key: ConnectionKey,
     _admitted: Option<Admitted>,
+    _place: Option<Place>,
 }
 
 impl OpenConnection {
     /// Takes care of a connection that was let in and is in the hub now.
-    pub fn new(hub: SharedHub, key: ConnectionKey, admitted: Admitted) -> Self {
-        Self { hub, key, _admitted: Some(admitted) }
+    pub fn new(hub: SharedHub, key: ConnectionKey, admitted: Admitted, place: Option<Place>) -> Self {
+        Self { hub, key, _admitted: Some(admitted), _place: place }
     }
 
     /// One that was not let in: it has ended as it begins.
     pub fn refused(hub: SharedHub) -> Self {
-        Self { hub, key: ConnectionKey::NONE, _admitted: None }
+        Self { hub, key: ConnectionKey::NONE, _admitted: None, _place: None }
     }
 
     /// Lets it live no longer than a random time around the maximal age.

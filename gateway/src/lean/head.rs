@@ -10,6 +10,8 @@ use crate::stream::Asked;
 pub enum Head<'a> {
     /// A request for a stream, whole, with no body.
     Stream(Asked<'a>),
+    /// The preface of HTTP/2, spoken without being asked to.
+    Http2,
     /// Something else, or what had better be judged by a whole server.
     Other,
     /// Not to be told yet.
@@ -18,11 +20,16 @@ pub enum Head<'a> {
 
 /// The path of streams, as nearly every client writes it. Other spellings of it are the server's to understand.
 const START: &[u8] = b"GET /v1/events";
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Headers of a request that is read here; browsers send about fifteen.
 const HEADERS: usize = 48;
 
 /// Looks at the beginning of a connection.
 pub fn read(bytes: &[u8]) -> Head<'_> {
+    if bytes.starts_with(b"P") && PREFACE.starts_with(&bytes[..bytes.len().min(PREFACE.len())]) {
+        return if bytes.len() < PREFACE.len() { Head::Partial } else { Head::Http2 };
+    }
     if bytes.len() <= START.len() {
         return if START.starts_with(bytes) { Head::Partial } else { Head::Other };
     }
@@ -54,7 +61,7 @@ fn whole<'a>(request: &Request<'_, 'a>) -> Option<Asked<'a>> {
             _ => {}
         }
     }
-    query.bytes().all(is_query).then_some(Asked { query, last_event_id, peer: None, forwarded })
+    query.bytes().all(is_query).then_some(Asked { query, last_event_id, peer: None, forwarded, places: None })
 }
 
 /// Headers of requests that are more than a head.
@@ -98,7 +105,12 @@ mod tests {
         for end in 0..head.len() {
             assert!(matches!(read(&head.as_bytes()[..end]), Head::Partial), "{end} bytes");
         }
-        for other in ["P", "GET /v1/p", "GET /v1/eventsx", "PRI * HTTP/2.0\r\n", "\u{16}\u{3}\u{1}", "get /v1/events"] {
+        for end in 1..PREFACE.len() {
+            assert!(matches!(read(&PREFACE[..end]), Head::Partial), "{end} bytes");
+        }
+        assert!(matches!(read(PREFACE), Head::Http2));
+        assert!(matches!(read(&[PREFACE, b"\0\0\x12\x04"].concat()), Head::Http2));
+        for other in ["PO", "PRI * HTTP/1", "GET /v1/p", "GET /v1/eventsx", "\u{16}\u{3}\u{1}", "get /v1/events"] {
             assert!(matches!(read(other.as_bytes()), Head::Other), "{other}");
         }
     }

@@ -6,18 +6,26 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 /// A connection whose first bytes were looked at: whoever reads it gets them first, as if nobody had.
 #[derive(Debug)]
 pub struct Io {
-    socket: TcpStream,
+    // A TLS stream is large, and most connections are none.
+    socket: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     seen: Vec<u8>,
 }
 
 impl Io {
     /// `socket`, of which `seen` was read.
     pub fn new(socket: TcpStream, seen: Vec<u8>) -> Self {
-        Self { socket, seen }
+        Self { socket: Either::Left(socket), seen }
+    }
+
+    /// One that is encrypted.
+    pub fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { socket: Either::Right(Box::new(stream)), seen: Vec::new() }
     }
 }
 

@@ -26,6 +26,7 @@ pub use self::io::Io;
 use self::head::Head;
 use self::writer::{Scratch, Writer};
 use crate::stream::{Asked, Gate, Stream};
+use crate::tls::{self, Tls};
 
 /// What the HTTP server takes: a connection, the version that it speaks, and whose it is.
 pub type Connection = (Io, Protocol, Option<SocketAddr>);
@@ -44,13 +45,14 @@ const READ: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct LeanFactory<H> {
     gate: Gate,
+    tls: Option<Tls>,
     http: H,
 }
 
 impl<H> LeanFactory<H> {
-    /// Streams come from `gate`; `http` gets every other connection.
-    pub fn new(gate: Gate, http: H) -> Self {
-        Self { gate, http }
+    /// Streams come from `gate`; `http` gets every other connection. With `tls` that is every one, after its handshake.
+    pub fn new(gate: Gate, tls: Option<Tls>, http: H) -> Self {
+        Self { gate, tls, http }
     }
 }
 
@@ -68,9 +70,9 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let (gate, http) = (self.gate.clone(), self.http.new_service(()));
+        let (gate, tls, http) = (self.gate.clone(), self.tls.clone(), self.http.new_service(()));
         Box::pin(async move {
-            Ok(Lean { gate, http: Rc::new(http.await?), scratch: Scratch::default(), taken: Cell::new(0) })
+            Ok(Lean { gate, tls, http: Rc::new(http.await?), scratch: Scratch::default(), taken: Cell::new(0) })
         })
     }
 }
@@ -79,6 +81,7 @@ where
 #[derive(Debug)]
 pub struct Lean<S> {
     gate: Gate,
+    tls: Option<Tls>,
     http: Rc<S>,
     scratch: Scratch,
     /// Connections taken since others of the worker had their turn.
@@ -104,11 +107,12 @@ where
 
     fn call(&self, socket: TcpStream) -> Self::Future {
         self.taken.set(self.taken.get() + 1);
-        let (gate, http, scratch) = (self.gate.clone(), Rc::clone(&self.http), Rc::clone(&self.scratch));
+        let (gate, tls) = (self.gate.clone(), self.tls.clone());
+        let (http, scratch) = (Rc::clone(&self.http), Rc::clone(&self.scratch));
         // Boxed one by one: a stream lives for hours, and must not hold the room that its beginning took, nor that of
         // a connection of the HTTP server.
         Box::pin(async move {
-            let begun: LocalBoxFuture<'_, Begun> = Box::pin(begin(socket, gate));
+            let begun: LocalBoxFuture<'_, Begun> = Box::pin(begin(socket, gate, tls));
             match begun.await {
                 Begun::Stream(socket, stream) => {
                     Writer::new(socket, stream, scratch).await;
@@ -132,34 +136,55 @@ enum Begun {
     Gone,
 }
 
-async fn begin(socket: TcpStream, gate: Gate) -> Begun {
+async fn begin(socket: TcpStream, gate: Gate, tls: Option<Tls>) -> Begun {
     let _delays_nothing = socket.set_nodelay(true);
     let peer = socket.peer_addr().ok();
+    if let Some(tls) = tls {
+        return match tls.accept(socket).await {
+            Ok(stream) => {
+                let protocol = if tls::is_http2(&stream) { Protocol::Http2 } else { Protocol::Http1 };
+                Begun::Other((Io::tls(stream), protocol, peer))
+            }
+            Err(error) => {
+                tracing::debug!(?peer, %error, "a TLS handshake failed");
+                Begun::Gone
+            }
+        };
+    }
     let mut seen = Vec::new();
-    let stream = match timeout(HEAD, read_head(&socket, &mut seen, &gate)).await {
+    let first = match timeout(HEAD, read_head(&socket, &mut seen, &gate)).await {
         Ok(Err(Closed)) => return Begun::Gone,
-        Ok(Ok(stream)) => stream,
-        Err(_slow) => None,
+        Ok(Ok(first)) => first,
+        Err(_slow) => First::Other(Protocol::Http1),
     };
-    match stream {
-        Some(stream) => Begun::Stream(socket, stream),
-        None => Begun::Other((Io::new(socket, seen), Protocol::Http1, peer)),
+    match first {
+        First::Stream(stream) => Begun::Stream(socket, stream),
+        First::Other(protocol) => Begun::Other((Io::new(socket, seen), protocol, peer)),
     }
 }
 
 /// The client has gone before it asked for anything.
 struct Closed;
 
+/// What a connection begins with.
+enum First {
+    Stream(Stream),
+    Other(Protocol),
+}
+
 /// Reads until it is certain what the connection begins with; the stream, if it asks for one that can be had. What is
 /// wrong with a request the HTTP server tells.
-async fn read_head(socket: &TcpStream, seen: &mut Vec<u8>, gate: &Gate) -> Result<Option<Stream>, Closed> {
+async fn read_head(socket: &TcpStream, seen: &mut Vec<u8>, gate: &Gate) -> Result<First, Closed> {
     let peer = socket.peer_addr().ok().map(|peer| peer.ip());
     loop {
         read_some(socket, seen).await?;
         match head::read(seen) {
-            Head::Stream(asked) => return Ok(gate.stream(Asked { peer, ..asked }).ok()),
+            Head::Stream(asked) => {
+                return Ok(gate.stream(Asked { peer, ..asked }).map_or(First::Other(Protocol::Http1), First::Stream));
+            }
+            Head::Http2 => return Ok(First::Other(Protocol::Http2)),
             Head::Partial if seen.len() < MOST => {}
-            Head::Partial | Head::Other => return Ok(None),
+            Head::Partial | Head::Other => return Ok(First::Other(Protocol::Http1)),
         }
     }
 }

@@ -57,6 +57,8 @@ struct Inner {
     lag: Seconds,
     latency: Histogram,
     noeviction: Gauge,
+    tls_failures: Counter,
+    tls_not_after: Gauge,
 }
 
 impl Metrics {
@@ -90,6 +92,16 @@ impl Metrics {
                 latency,
             ),
             noeviction: add(r, "noeviction", "Whether the store keeps what it was given: 1 or 0"),
+            tls_failures: add(
+                r,
+                "tls_reload_failures",
+                "Times that a changed certificate was broken and the one before kept",
+            ),
+            tls_not_after: add(
+                r,
+                "tls_not_after_seconds",
+                "When the certificate in force ends, in seconds since 1970; 0 without TLS",
+            ),
             registry,
         };
         Self(Arc::new(inner))
@@ -185,6 +197,16 @@ impl Metrics {
         self.0.noeviction.set(on.into());
     }
 
+    /// Adds a changed certificate that was broken.
+    pub fn add_tls_reload_failure(&self) {
+        self.0.tls_failures.inc();
+    }
+
+    /// Sets when the certificate in force ends, since 1970.
+    pub fn set_tls_not_after(&self, end: Duration) {
+        self.0.tls_not_after.set(i64::try_from(end.as_secs()).unwrap_or(i64::MAX));
+    }
+
     /// All of it as OpenMetrics text, of the type [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -267,6 +289,8 @@ mod tests {
             "store_reconnects_total",
             "publish_to_dispatch_seconds_count",
             "noeviction",
+            "tls_reload_failures_total",
+            "tls_not_after_seconds",
         ] {
             assert_eq!(value(&metrics, &format!("tidings_{series}")).as_deref(), Some("0"), "{series}");
         }
@@ -299,6 +323,8 @@ mod tests {
         fed.set_reader_lag(Duration::from_millis(250));
         fed.observe_publish_to_dispatch(Duration::from_millis(3));
         fed.set_noeviction(true);
+        fed.add_tls_reload_failure();
+        fed.set_tls_not_after(Duration::from_secs(1_900_000_000));
         for (series, expected) in [
             ("connections", "3"),
             ("follows", "7"),
@@ -319,6 +345,8 @@ mod tests {
             ("publish_to_dispatch_seconds_bucket{le=\"0.0025\"}", "0"),
             ("publish_to_dispatch_seconds_bucket{le=\"0.005\"}", "1"),
             ("noeviction", "1"),
+            ("tls_reload_failures_total", "1"),
+            ("tls_not_after_seconds", "1900000000"),
         ] {
             assert_eq!(value(&metrics, &format!("tidings_{series}")).as_deref(), Some(expected), "{series}");
         }
@@ -341,7 +369,7 @@ mod tests {
         let text = metrics.render();
         let starting = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
         assert_eq!(starting("# HELP tidings_"), starting("# TYPE tidings_"));
-        assert_eq!(starting("# HELP tidings_"), 19);
+        assert_eq!(starting("# HELP tidings_"), 21);
         assert!(text.ends_with("# EOF\n"));
     }
 }

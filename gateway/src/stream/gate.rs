@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use tidings_shared::{Invalid, Partitions};
 
 use super::options::{self, Kind, Options};
-use crate::admission::{Admission, Admitted, Limit, Pace, Proxies};
+use crate::admission::{Admission, Admitted, Limit, Pace, Place, Places, Proxies};
 use crate::control;
 use crate::hub::{Follow, HubHandle, OpenConnection};
 use crate::metrics::{Connect, Metrics};
@@ -41,6 +41,8 @@ pub struct Asked<'a> {
     pub peer: Option<IpAddr>,
     /// Its `X-Forwarded-For` headers, as they came.
     pub forwarded: SmallVec<[&'a str; 1]>,
+    /// The places for streams of its connection, if that has several.
+    pub places: Option<Places>,
 }
 
 /// A stream that begins.
@@ -97,7 +99,9 @@ pub struct Gate {
 
 /// What a connection that is let in gets.
 struct Entry {
-    place: Admitted,
+    admitted: Admitted,
+    /// Its place on its connection.
+    place: Option<Place>,
     /// How long until its turn.
     wait: Duration,
 }
@@ -146,9 +150,11 @@ impl Gate {
         let now = Instant::now();
         let StreamLimits { admission, proxies, .. } = &self.limits;
         let origin = asked.peer.map(|peer| proxies.origin(peer, asked.forwarded.iter().copied()));
-        let entry = admission.admit(origin, &follow.addresses).and_then(|place| {
+        let place = asked.places.as_ref().map(|places| places.take().ok_or(Limit::Streams)).transpose();
+        let entry = place.and_then(|place| {
+            let admitted = admission.admit(origin, &follow.addresses)?;
             let wait = self.pace.as_ref().map_or(Some(Duration::ZERO), |pace| pace.borrow_mut().take(now));
-            Ok(Entry { place, wait: wait.ok_or(Limit::Rate)? })
+            Ok(Entry { admitted, place, wait: wait.ok_or(Limit::Rate)? })
         });
         entry.inspect_err(|over| {
             self.metrics.add_refused(*over);
@@ -170,6 +176,6 @@ impl Gate {
                 hub.borrow_mut().enter(key, from);
             });
         }
-        OpenConnection::new(hub.clone(), key, entry.place)
+        OpenConnection::new(hub.clone(), key, entry.admitted, entry.place)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -116,6 +117,25 @@ impl Kind for Size {
 
     fn allowed(&self) -> String {
         format!("a size from {} to {}, such as 64KiB", Self::text(self.0), Self::text(self.1))
+    }
+}
+
+/// A file to be read, or none.
+pub(in crate::config) struct PathTo;
+
+impl Kind for PathTo {
+    type Value = PathBuf;
+
+    fn read(&self, text: &str) -> Result<PathBuf, String> {
+        Ok(text.into())
+    }
+
+    fn show(&self, value: &PathBuf) -> toml::Value {
+        value.display().to_string().into()
+    }
+
+    fn allowed(&self) -> String {
+        "a path, or nothing".into()
     }
 }
 

@@ -1,0 +1,148 @@
+//! One request of an HTTP/2 connection and its answer.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::error::PayloadError;
+use actix_http::header::{HeaderName, HeaderValue};
+use actix_http::{BoxedPayloadStream, HttpMessage, Method, Payload, Request, Response, Uri, Version};
+use actix_service::Service;
+use actix_web::dev::ServiceResponse;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+
+use crate::admission::Places;
+
+/// What a request comes to.
+pub(super) struct Exchange<S> {
+    app: Rc<S>,
+    places: Places,
+    peer: Option<SocketAddr>,
+}
+
+/// The client has closed the stream, or the connection has ended: nobody waits for more.
+struct Gone;
+
+impl<S> Exchange<S> {
+    /// With `app`, for a request of `peer`, whose connection has `places`.
+    pub(super) fn new(app: Rc<S>, places: Places, peer: Option<SocketAddr>) -> Self {
+        Self { app, places, peer }
+    }
+
+    /// Answers the request. What was begun for it is dropped as soon as the client closes the stream.
+    pub(super) async fn run(self, request: http::Request<RecvStream>, mut answer: SendResponse<Bytes>)
+    where
+        S: Service<Request, Response = ServiceResponse>,
+        S::Error: Into<Response<BoxBody>>,
+    {
+        let only_head = request.method() == http::Method::HEAD;
+        let response = match translate(request, self.peer) {
+            Some(request) => {
+                request.extensions_mut().insert(self.places);
+                let response = tokio::select! {
+                    biased;
+                    _ = poll_fn(|context| answer.poll_reset(context)) => return,
+                    response = self.app.call(request) => response,
+                };
+                response.map_or_else(Into::into, Into::into)
+            }
+            None => Response::bad_request(),
+        };
+        let (response, body) = response.into_parts();
+        let ends = body.size().is_eof() || only_head;
+        let Ok(out) = answer.send_response(head(&response, body.size()), ends) else { return };
+        if !ends {
+            let _gone = write(body, out).await;
+        }
+    }
+}
+
+/// Writes the body as it comes. One that fails is cut: the stream is reset after what was written.
+async fn write(body: BoxBody, mut out: SendStream<Bytes>) -> Result<(), Gone> {
+    let mut body = pin!(body);
+    loop {
+        let next = tokio::select! {
+            biased;
+            _ = poll_fn(|context| out.poll_reset(context)) => return Err(Gone),
+            next = poll_fn(|context| body.as_mut().poll_next(context)) => next,
+        };
+        match next {
+            Some(Ok(bytes)) => send(&mut out, bytes).await?,
+            Some(Err(_cut)) => return Ok(()),
+            None => return out.send_data(Bytes::new(), true).map_err(|_| Gone),
+        }
+    }
+}
+
+/// Sends as the client makes room, and holds no more than that.
+async fn send(out: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), Gone> {
+    while !bytes.is_empty() {
+        out.reserve_capacity(bytes.len());
+        let Some(Ok(room)) = poll_fn(|context| out.poll_capacity(context)).await else { return Err(Gone) };
+        let part = bytes.split_to(room.min(bytes.len()));
+        if !part.is_empty() {
+            out.send_data(part, false).map_err(|_| Gone)?;
+        }
+    }
+    Ok(())
+}
+
+/// The request as the application takes it, which uses an older version of the `http` crate.
+fn translate(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Option<Request> {
+    let (parts, body) = request.into_parts();
+    let body: BoxedPayloadStream = Box::pin(payload(body));
+    let mut request = Request::with_payload(Payload::from(body));
+    let head = request.head_mut();
+    head.method = Method::from_bytes(parts.method.as_str().as_bytes()).ok()?;
+    head.uri = parts.uri.to_string().parse::<Uri>().ok()?;
+    head.version = Version::HTTP_2;
+    head.peer_addr = peer;
+    for (name, value) in &parts.headers {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        head.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    // `:authority` is what HTTP/1 calls Host, and who asks for Host means that.
+    if let Some(authority) = parts.uri.authority() {
+        head.headers.insert(actix_http::header::HOST, HeaderValue::from_str(authority.as_str()).ok()?);
+    }
+    Some(request)
+}
+
+/// The body of a request; what was read makes room for more.
+fn payload(mut body: RecvStream) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    stream::poll_fn(move |context| {
+        body.poll_data(context).map(|next| {
+            let read = next?.and_then(|bytes| body.flow_control().release_capacity(bytes.len()).map(|()| bytes));
+            Some(read.map_err(|error| PayloadError::Io(io::Error::other(error))))
+        })
+    })
+}
+
+/// Headers that belong to a connection of HTTP/1, and have no place here.
+const HOP: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+fn head(response: &Response<()>, size: BodySize) -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = http::StatusCode::from_u16(response.status().as_u16()).unwrap_or_default();
+    let headers = head.headers_mut();
+    for (name, value) in response.headers().iter().filter(|(name, _)| !HOP.contains(&name.as_str())) {
+        let name = http::HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(value.as_bytes())) {
+            headers.append(name, value);
+        }
+    }
+    if let BodySize::Sized(length) = size {
+        headers.insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    if let Ok(date) = httpdate::fmt_http_date(SystemTime::now()).try_into() {
+        headers.insert(http::header::DATE, date);
+    }
+    head
+}

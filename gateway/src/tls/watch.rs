@@ -1,0 +1,103 @@
+//! Takes a renewed certificate into force, and keeps the old one while the new one is broken.
+//!
+//! It compares what the files hold instead of waiting for file events: a mounted Kubernetes secret changes by swapping a
+//! symbolic link two folders up, and network file systems report nothing at all. Two small files, every two seconds.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Tls;
+use super::pair::{self, Pair, Paths, Texts, WrongPair};
+use crate::metrics::Metrics;
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Keeps the pair of a listener as its files are.
+pub struct Renewal {
+    tls: Tls,
+    paths: Paths,
+    watch: Watch,
+    metrics: Metrics,
+}
+
+impl Renewal {
+    /// Of `tls`, which was opened with what `paths` held then: `texts`.
+    pub(super) fn new(tls: Tls, paths: Paths, texts: Texts, metrics: Metrics) -> Self {
+        Self { tls, paths, watch: Watch::new(texts), metrics }
+    }
+
+    /// Watches for as long as it is polled.
+    pub async fn run(mut self) {
+        let mut looks = interval(INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let paths = self.paths.clone();
+            // A file system that hangs must not take the process along.
+            let Ok(found) = tokio::task::spawn_blocking(move || paths.read()).await else { continue };
+            self.take(found);
+        }
+    }
+
+    fn take(&mut self, found: Result<Texts, WrongPair>) {
+        match self.watch.look(found) {
+            News::None => {}
+            News::Renewed(pair) => {
+                self.metrics.set_tls_not_after(pair.not_after);
+                self.tls.replace(pair.certified);
+                tracing::info!("the renewed certificate is in force");
+            }
+            News::Broken(error) => {
+                self.metrics.add_tls_reload_failure();
+                tracing::error!("{error}; the certificate from before stays in force");
+            }
+        }
+    }
+}
+
+/// What a look has found.
+pub(super) enum News {
+    /// Nothing to do.
+    None,
+    /// A new pair that works.
+    Renewed(Pair),
+    /// A new pair that does not, told once.
+    Broken(WrongPair),
+}
+
+/// What was seen so far.
+pub(super) struct Watch {
+    /// What the files held when they were last in order.
+    good: Texts,
+    /// Looks in a row that found something broken. One alone may have come between the writing of the two files.
+    broken: u32,
+}
+
+impl Watch {
+    /// With `good` in force.
+    pub(super) fn new(good: Texts) -> Self {
+        Self { good, broken: 0 }
+    }
+
+    /// Judges a look at the files.
+    pub(super) fn look(&mut self, found: Result<Texts, WrongPair>) -> News {
+        let found = found.and_then(|texts| match texts == self.good {
+            true => Ok(None),
+            false => pair::load(&texts).map(|pair| Some((texts, pair))),
+        });
+        match found {
+            Ok(found) => {
+                self.broken = 0;
+                let Some((texts, pair)) = found else { return News::None };
+                self.good = texts;
+                News::Renewed(pair)
+            }
+            Err(error) => {
+                self.broken = self.broken.saturating_add(1);
+                if self.broken == 2 { News::Broken(error) } else { News::None }
+            }
+        }
+    }
+}
