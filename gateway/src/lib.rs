@@ -14,6 +14,7 @@
 //! | `lean` | streams over plain HTTP/1.1, past the HTTP server | what is streamed |
 //! | `http2` | connections of HTTP/2 | what is answered |
 //! | [`tls`] | the certificate of the public listener | what goes over it |
+//! | [`cors`] | which pages of other origins may read | HTTP |
 //! | [`admin`] | publish, health, metrics | the hub |
 //! | [`demo`] | a page and a backend to try it with | all of the above |
 //! | [`control`], [`frame`], [`problem`] | what clients can see | |
@@ -25,6 +26,7 @@ mod cli;
 mod clock;
 pub mod config;
 pub mod control;
+pub mod cors;
 pub mod demo;
 pub mod files;
 pub mod frame;

@@ -70,6 +70,7 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         metrics,
         life: Lifecycle::default(),
         limits: limits(&config),
+        origins: config.cors.origins.clone(),
     };
     let hub = HubOptions {
         gateway: gateway.clone(),

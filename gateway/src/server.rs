@@ -15,6 +15,7 @@ use socket2::{Domain, Socket, Type};
 use tidings_shared::Partitions;
 
 use crate::admin::{self, Lifecycle};
+use crate::cors::Origins;
 use crate::demo::{self, Board};
 use crate::http2::{Http2Options, HttpFactory};
 use crate::hub::{self, HubOptions, Told};
@@ -41,6 +42,8 @@ pub struct Parts {
     pub life: Lifecycle,
     /// What requests are held to.
     pub limits: StreamLimits,
+    /// Whose pages may read.
+    pub origins: Origins,
 }
 
 /// Connections that wait to be accepted: what a gateway that ended had comes back at once.
@@ -101,7 +104,7 @@ pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<
     let heartbeat = hub.heartbeat;
     let worker = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
-        let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.metrics.clone());
+        let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.origins.clone(), parts.metrics.clone());
         let app = || {
             let app = App::new().configure(|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
             let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::StoreUrl;
 use crate::admission::Proxies;
+use crate::cors::Origins;
 use crate::files;
 use crate::tls::Paths;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub server: Server,
     /// TLS of the public listener.
     pub tls: Tls,
+    /// What pages of other origins may do.
+    pub cors: Cors,
     /// The admin listener.
     pub admin: Admin,
     /// Where events are kept and passed on.
@@ -70,6 +73,13 @@ impl Tls {
         let given = !self.cert.as_os_str().is_empty();
         given.then(|| Paths { cert: self.cert.clone(), key: self.key.clone() })
     }
+}
+
+/// What pages of other origins may do.
+#[derive(Debug, Clone, Default)]
+pub struct Cors {
+    /// Those that may open streams and poll.
+    pub origins: Origins,
 }
 
 /// The admin listener: publish, health, metrics. It asks nobody who they are.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::kind::{
-    Address, Count, Kind, Level, Line, Millis, Name, Networks, Parts, PathTo, Size, Span, Switch, Where,
+    Address, Count, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Switch, Where,
 };
 
 /// One row: a setting that file, environment and flags can give.
@@ -82,6 +82,7 @@ settings! {
     "server.trusted_proxies" = server.trusted_proxies: Networks, "Whose X-Forwarded-For is believed, as to limits.origin";
     "tls.cert" = tls.cert: PathTo, "The certificate, with those that lead to its root, in PEM form; with it the public listener speaks HTTPS only";
     "tls.key" = tls.key: PathTo, "The key of the certificate, in PEM form";
+    "cors.origins" = cors.origins: Pages, "Origins besides its own whose pages may open streams and poll; * takes every one, but never with cookies";
     "admin.listen" = admin.listen: Address, "Where publish, health and metrics listen; never let the outside reach it";
     "store.url" = store.url: Where, "Where events are kept: in this process, or in Redis";
     "store.namespace" = store.namespace: Name, "The name that all keys of one installation share";

@@ -48,7 +48,7 @@ pub fn read(bytes: &[u8]) -> Head<'_> {
 fn whole<'a>(request: &Request<'_, 'a>) -> Option<Asked<'a>> {
     let target = request.path.filter(|_| request.version == Some(1))?;
     let query = target.split_once('?').map_or("", |(_, query)| query);
-    let mut last_event_id = None;
+    let (mut last_event_id, mut origin) = (None, None);
     let mut forwarded = SmallVec::new();
     for Header { name, value } in request.headers.iter() {
         match *name {
@@ -56,12 +56,15 @@ fn whole<'a>(request: &Request<'_, 'a>) -> Option<Asked<'a>> {
                 last_event_id.get_or_insert(text(value).unwrap_or("?"));
             }
             name if name.eq_ignore_ascii_case("x-forwarded-for") => forwarded.extend(text(value)),
+            name if name.eq_ignore_ascii_case("origin") => {
+                origin.get_or_insert(text(value).unwrap_or("?"));
+            }
             name if name.eq_ignore_ascii_case("content-length") && *value == b"0" => {}
             name if OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other)) => return None,
             _ => {}
         }
     }
-    query.bytes().all(is_query).then_some(Asked { query, last_event_id, peer: None, forwarded, places: None })
+    query.bytes().all(is_query).then_some(Asked { query, last_event_id, origin, peer: None, forwarded, places: None })
 }
 
 /// Headers of requests that are more than a head.

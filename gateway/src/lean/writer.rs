@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use tokio::net::TcpStream;
 
+use crate::cors::Grant;
 use crate::hub::{Filled, OpenConnection};
 use crate::stream::{HEADERS, Stream};
 
@@ -40,8 +41,8 @@ pub struct Writer {
 impl Writer {
     /// The writer of `stream`; `socket` has read the request.
     pub fn new(socket: TcpStream, stream: Stream, scratch: Scratch) -> Self {
-        let Stream { connection, first } = stream;
-        let mut rest = head().into_bytes();
+        let Stream { connection, first, grant } = stream;
+        let mut rest = head(&grant).into_bytes();
         rest.extend_from_slice(format!("{:x}\r\n", first.len()).as_bytes());
         rest.extend_from_slice(&first);
         rest.extend_from_slice(b"\r\n");
@@ -133,9 +134,9 @@ impl Future for Writer {
 }
 
 /// The head of the answer, as the HTTP server writes it.
-fn head() -> String {
+fn head(grant: &Grant) -> String {
     let mut head = String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n");
-    for (name, value) in HEADERS {
+    for (name, value) in HEADERS.into_iter().chain(grant.headers()) {
         let _written = write!(head, "{name}: {value}\r\n");
     }
     let _written = write!(head, "date: {}\r\n\r\n", httpdate::fmt_http_date(SystemTime::now()));

@@ -13,6 +13,7 @@ use tidings_shared::{Invalid, Partitions};
 use super::options::{self, Kind, Options};
 use crate::admission::{Admission, Admitted, Limit, Pace, Place, Places, Proxies};
 use crate::control;
+use crate::cors::{Grant, Origins};
 use crate::hub::{Follow, HubHandle, OpenConnection};
 use crate::metrics::{Connect, Metrics};
 use crate::reader::From;
@@ -37,6 +38,8 @@ pub struct Asked<'a> {
     pub query: &'a str,
     /// Its `Last-Event-ID` header. Bytes that are no text are an unreadable cursor, not an absent one: `Some("?")`.
     pub last_event_id: Option<&'a str>,
+    /// Its `Origin` header: where the page is from that asks.
+    pub origin: Option<&'a str>,
     /// Who sent it, if that is known: the client, or a proxy.
     pub peer: Option<IpAddr>,
     /// Its `X-Forwarded-For` headers, as they came.
@@ -52,6 +55,8 @@ pub struct Stream {
     pub connection: OpenConnection,
     /// What is written before them, at once: both browsers report a stream as open only with its first byte.
     pub first: Bytes,
+    /// What the page is granted.
+    pub grant: Grant,
 }
 
 /// A poll that begins.
@@ -93,6 +98,7 @@ pub struct Gate {
     hub: HubHandle,
     partitions: Partitions,
     limits: StreamLimits,
+    origins: Origins,
     metrics: Metrics,
     pace: Option<Rc<RefCell<Pace>>>,
 }
@@ -107,10 +113,21 @@ struct Entry {
 }
 
 impl Gate {
-    /// The gate to `hub`.
-    pub fn new(hub: HubHandle, partitions: Partitions, limits: StreamLimits, metrics: Metrics) -> Self {
+    /// The gate to `hub`; pages of `origins` may read what comes from it.
+    pub fn new(
+        hub: HubHandle,
+        partitions: Partitions,
+        limits: StreamLimits,
+        origins: Origins,
+        metrics: Metrics,
+    ) -> Self {
         let pace = (limits.rate > 0).then(|| Rc::new(RefCell::new(Pace::new(limits.rate, BURST, PATIENCE))));
-        Self { hub, partitions, limits, metrics, pace }
+        Self { hub, partitions, limits, origins, metrics, pace }
+    }
+
+    /// Whose pages may read what comes from here.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     /// Opens a stream. Whatever should be retried is a stream that ends soon, as any other answer ends an EventSource
@@ -127,7 +144,8 @@ impl Gate {
             }
             Err(_over) => (OpenConnection::refused(self.hub.hub.clone()), retry * AWAY),
         };
-        Ok(Stream { connection, first: control::retry(control::retry_delay(retry)) })
+        let first = control::retry(control::retry_delay(retry));
+        Ok(Stream { connection, first, grant: self.origins.grant(asked.origin) })
     }
 
     /// Opens the connection of a poll.

@@ -11,6 +11,7 @@ use super::{Kind, shorten};
 use crate::admission::Proxies;
 use crate::config::store_url::WrongUrl;
 use crate::config::{LogFormat, StoreUrl};
+use crate::cors::{Origins, WrongOrigin};
 
 /// The URL of the store: the one setting with a secret in it.
 pub(in crate::config) struct Where;
@@ -93,6 +94,25 @@ impl Kind for Networks {
 
     fn allowed(&self) -> String {
         "nothing, or IP addresses and networks, such as 10.0.0.0/8,fd00::/8".into()
+    }
+}
+
+/// The origins of pages.
+pub(in crate::config) struct Pages;
+
+impl Kind for Pages {
+    type Value = Origins;
+
+    fn read(&self, text: &str) -> Result<Origins, String> {
+        text.parse().map_err(|error: WrongOrigin| error.to_string())
+    }
+
+    fn show(&self, value: &Origins) -> toml::Value {
+        value.to_string().into()
+    }
+
+    fn allowed(&self) -> String {
+        Origins::ALLOWED.into()
     }
 }
 
