@@ -53,7 +53,7 @@ where
             request = connection.accept() => match request {
                 Some(request) => {
                     let (request, answer) = request.map_err(io::Error::other)?;
-                    let exchange = Exchange::new(Rc::clone(&app), places.clone(), peer);
+                    let exchange = Exchange::new(Rc::clone(&app), places.clone(), peer, 2 * ping);
                     actix_web::rt::spawn(exchange.run(request, answer));
                 }
                 None => return Ok(()),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
+use tokio::time::timeout;
 
 use crate::admission::Places;
 
@@ -25,15 +26,17 @@ pub(super) struct Exchange<S> {
     app: Rc<S>,
     places: Places,
     peer: Option<SocketAddr>,
+    patience: Duration,
 }
 
-/// The client has closed the stream, or the connection has ended: nobody waits for more.
+/// The client has closed the stream, takes nothing from it, or the connection has ended: nobody waits for more.
 struct Gone;
 
 impl<S> Exchange<S> {
-    /// With `app`, for a request of `peer`, whose connection has `places`.
-    pub(super) fn new(app: Rc<S>, places: Places, peer: Option<SocketAddr>) -> Self {
-        Self { app, places, peer }
+    /// With `app`, for a request of `peer`, whose connection has `places`. A stream from which nothing is taken for
+    /// `patience` is reset; that its connection is alive says nothing of it.
+    pub(super) fn new(app: Rc<S>, places: Places, peer: Option<SocketAddr>, patience: Duration) -> Self {
+        Self { app, places, peer, patience }
     }
 
     /// Answers the request. What was begun for it is dropped as soon as the client closes the stream.
@@ -59,13 +62,13 @@ impl<S> Exchange<S> {
         let ends = body.size().is_eof() || only_head;
         let Ok(out) = answer.send_response(head(&response, body.size()), ends) else { return };
         if !ends {
-            let _gone = write(body, out).await;
+            let _gone = write(body, out, self.patience).await;
         }
     }
 }
 
 /// Writes the body as it comes. One that fails is cut: the stream is reset after what was written.
-async fn write(body: BoxBody, mut out: SendStream<Bytes>) -> Result<(), Gone> {
+async fn write(body: BoxBody, mut out: SendStream<Bytes>, patience: Duration) -> Result<(), Gone> {
     let mut body = pin!(body);
     loop {
         let next = tokio::select! {
@@ -74,7 +77,7 @@ async fn write(body: BoxBody, mut out: SendStream<Bytes>) -> Result<(), Gone> {
             next = poll_fn(|context| body.as_mut().poll_next(context)) => next,
         };
         match next {
-            Some(Ok(bytes)) => send(&mut out, bytes).await?,
+            Some(Ok(bytes)) => send(&mut out, bytes, patience).await?,
             Some(Err(_cut)) => return Ok(()),
             None => return out.send_data(Bytes::new(), true).map_err(|_| Gone),
         }
@@ -82,10 +85,11 @@ async fn write(body: BoxBody, mut out: SendStream<Bytes>) -> Result<(), Gone> {
 }
 
 /// Sends as the client makes room, and holds no more than that.
-async fn send(out: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), Gone> {
+async fn send(out: &mut SendStream<Bytes>, mut bytes: Bytes, patience: Duration) -> Result<(), Gone> {
     while !bytes.is_empty() {
         out.reserve_capacity(bytes.len());
-        let Some(Ok(room)) = poll_fn(|context| out.poll_capacity(context)).await else { return Err(Gone) };
+        let room = timeout(patience, poll_fn(|context| out.poll_capacity(context))).await;
+        let Ok(Some(Ok(room))) = room else { return Err(Gone) };
         let part = bytes.split_to(room.min(bytes.len()));
         if !part.is_empty() {
             out.send_data(part, false).map_err(|_| Gone)?;

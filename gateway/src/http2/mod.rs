@@ -24,7 +24,8 @@ use futures_util::future::LocalBoxFuture;
 pub struct Http2Options {
     /// The most event streams of one connection.
     pub streams: u32,
-    /// Time between two pings; a peer that has not answered one by the next is gone.
+    /// Time between two pings. A peer that has not answered one by the next is gone, and so is a stream from which
+    /// nothing was taken in two of these times.
     pub ping: Duration,
     /// Tells when clients are to leave.
     pub drain: Told,
