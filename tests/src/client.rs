@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::conduct::Conduct;
-use crate::http::{self, Body, Part};
+use crate::http::{self, Body, Part, Transport};
 use crate::record::{Record, What};
 use crate::sse::{Item, Parser};
 use crate::wait::PATIENCE;
@@ -22,6 +22,7 @@ pub struct Options {
     gateways: Vec<SocketAddr>,
     query: Vec<(String, String)>,
     last_id: String,
+    transport: Transport,
     receive_buffer: Option<u32>,
     retry_at_most: Option<Duration>,
     forgetful: bool,
@@ -52,6 +53,7 @@ impl Options {
             gateways: gateways.to_vec(),
             query,
             last_id: String::new(),
+            transport: Transport::of_environment(),
             receive_buffer: None,
             retry_at_most: None,
             forgetful: false,
@@ -69,6 +71,13 @@ impl Options {
     #[must_use]
     pub fn after(mut self, cursor: &str) -> Self {
         cursor.clone_into(&mut self.last_id);
+        self
+    }
+
+    /// Goes this way, instead of the one that the environment names.
+    #[must_use]
+    pub fn over(mut self, transport: &Transport) -> Self {
+        self.transport = transport.clone();
         self
     }
 
@@ -209,10 +218,8 @@ impl Source {
             headers.push(("Last-Event-ID", &last_id));
         }
         let target = http::target("/v1/events", &self.options.query);
-        let request = async {
-            let socket = http::connect(gateway, self.options.receive_buffer).await?;
-            http::get(socket, &target, &headers).await
-        };
+        let Options { transport, receive_buffer, .. } = &self.options;
+        let request = transport.get(gateway, *receive_buffer, &target, &headers);
         let response = timeout(PATIENCE, request).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let content_type = response.header("content-type").unwrap_or_default();
         if response.status != 200 || !content_type.starts_with("text/event-stream") {

@@ -5,12 +5,14 @@
 //! | [`redis_server`], [`gateway`] | the servers under test, each a child process on ports of its own |
 //! | [`proxy`] | a TCP link that can be cut, frozen, slowed and refused |
 //! | [`lines`], [`sse`], [`conduct`] | the event stream as the standard reads it, and what our server must never send |
-//! | [`http`], [`client`], [`poller`] | an EventSource and a long poller, as many as a test wants |
+//! | [`http`], [`client`], [`poller`] | the ways to a gateway; an EventSource and a long poller, as many as a test wants |
 //! | [`publish`], [`record`], [`oracle`] | what was published, what each client saw, and whether that keeps promise 1 |
+//! | [`certificate`] | a certificate that is renewed, or broken |
 //! | [`network`], [`process`], [`port`], [`metrics`], [`wait`] | small parts of these |
 //!
 //! A harness panics when its own means fail: that is a failed test, with the reason in the message.
 
+pub mod certificate;
 pub mod client;
 pub mod conduct;
 pub mod gateway;
@@ -29,6 +31,7 @@ pub mod redis_server;
 pub mod sse;
 pub mod wait;
 
+pub use certificate::Certificate;
 pub use client::Client;
 pub use gateway::{Gateway, Setup};
 pub use oracle::Oracle;

@@ -2,14 +2,13 @@
 
 use std::io::Write;
 
-use tidings_tests::http::{self, Part, Response};
+use tidings_tests::http::{self, Part, Response, Transport};
 use tidings_tests::network::Host;
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Gateway, Setup, eventually};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::{NOT_LEAN, memory};
+use crate::memory;
 
 /// Waits until this many connections are left.
 async fn left(gateway: &Gateway, count: f64) {
@@ -19,29 +18,34 @@ async fn left(gateway: &Gateway, count: f64) {
     eventually(&format!("{count} follow"), PATIENCE, async || follows().await == count).await;
 }
 
-/// Two streams over these sockets, one for each way that a gateway serves them.
-async fn streams(sockets: [TcpStream; 2]) -> [Response; 2] {
-    let [lean, other] = sockets;
-    let mut streams = [
-        http::get(lean, "/v1/events?topic=a", &[]).await.unwrap(),
-        http::get(other, "/v1/events?topic=a", &[NOT_LEAN]).await.unwrap(),
-    ];
-    for stream in &mut streams {
+/// Streams over these sockets, one for each way that a gateway serves them, with small windows.
+async fn streams(sockets: impl IntoIterator<Item = TcpStream>) -> Vec<Response> {
+    let mut streams = Vec::new();
+    for (way, socket) in Transport::PLAIN.iter().zip(sockets) {
+        let mut stream = way.over(socket, Some(4 * 1024), "/v1/events?topic=a", &[]).await.unwrap();
         stream.until("tidings.ready").await;
+        streams.push(stream);
     }
     streams
+}
+
+/// So many connections.
+async fn sockets(gateway: &Gateway, count: usize, receive_buffer: Option<u32>) -> Vec<TcpStream> {
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        sockets.push(http::connect(gateway.public(), receive_buffer).await.unwrap());
+    }
+    sockets
 }
 
 #[tokio::test]
 async fn a_client_that_closed_its_side_is_gone() {
     // Far too far apart to be what it is noticed by.
     let (gateway, _, _) = memory(|setup| setup.with("stream.heartbeat", "60s")).await;
-    let sockets =
-        [http::connect(gateway.public(), None).await.unwrap(), http::connect(gateway.public(), None).await.unwrap()];
-    let mut streams = streams(sockets).await;
+    let mut streams = streams(sockets(&gateway, 2, None).await).await;
     left(&gateway, 2.0).await;
     for stream in &mut streams {
-        stream.body.socket().shutdown().await.unwrap();
+        stream.body.close_side().await.unwrap();
     }
     left(&gateway, 0.0).await;
     for stream in &mut streams {
@@ -53,13 +57,10 @@ async fn a_client_that_closed_its_side_is_gone() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_gone_and_others_are_not() {
     let (gateway, oracle, source) = memory(|setup| setup.with("retention.events", "10")).await;
-    let small = Some(4 * 1024);
-    let sockets =
-        [http::connect(gateway.public(), small).await.unwrap(), http::connect(gateway.public(), small).await.unwrap()];
-    let _unread = streams(sockets).await;
+    let _unread = streams(sockets(&gateway, 3, Some(4 * 1024)).await).await;
     let reads = Client::open("reads", &[gateway.public()], &["a"]);
     reads.ready().await;
-    left(&gateway, 3.0).await;
+    left(&gateway, 4.0).await;
     // Several times what all buffers on the way hold.
     for _ in 0..1_000 {
         source.publish_sized(&["a"], 12 * 1024).await;
@@ -91,9 +92,9 @@ async fn a_host_that_vanished_is_noticed_where_one_can_be_had() {
         }
     };
     let gateway = Setup::memory().on(host.near()).start().await;
-    let sockets = [host.connect(gateway.public()).unwrap(), host.connect(gateway.public()).unwrap()];
+    let sockets = (0..3).map(|_| host.connect(gateway.public()).unwrap());
     let _streams = streams(sockets).await;
-    left(&gateway, 2.0).await;
+    left(&gateway, 3.0).await;
     host.vanish();
     left(&gateway, 0.0).await;
 }

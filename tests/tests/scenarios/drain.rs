@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidings_tests::gateway::publics;
-use tidings_tests::http::{self, Part};
+use tidings_tests::http::{Part, Transport};
 use tidings_tests::record::What;
 use tidings_tests::wait::{PATIENCE, now_us};
 use tidings_tests::{Client, Poller, eventually};
@@ -66,8 +66,8 @@ async fn who_comes_while_it_drains_is_told_to_come_back() {
     all_ready(&clients).await;
     gateway.terminate();
     eventually("it drains", PATIENCE, async || sent_away(&clients) > 0).await;
-    let socket = http::connect(gateway.public(), None).await.unwrap();
-    let mut response = http::get(socket, "/v1/events?topic=a", &[]).await.unwrap();
+    let transport = Transport::of_environment();
+    let mut response = transport.get(gateway.public(), None, "/v1/events?topic=a", &[]).await.unwrap();
     let (body, end) = response.body.all().await.unwrap();
     let text = String::from_utf8(body).unwrap();
     assert_eq!((response.status, end), (200, Part::Cut), "{text}");

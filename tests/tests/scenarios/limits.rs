@@ -3,20 +3,18 @@
 use std::time::{Duration, Instant};
 
 use tidings_tests::client::Options;
-use tidings_tests::http::{self, Part, Response};
+use tidings_tests::http::{Part, Response, Transport};
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Gateway, eventually};
 
-use crate::{NOT_LEAN, Stage, memory};
+use crate::{Stage, memory};
 
 /// Asks for a stream, in both ways that a gateway has to serve one.
 async fn ask(gateway: &Gateway, follow: &str, headers: &[(&str, &str)]) -> [Response; 2] {
-    let ask = async |headers: &[(&str, &str)]| {
-        let socket = http::connect(gateway.public(), None).await.unwrap();
-        http::get(socket, &format!("/v1/events?topic={follow}"), headers).await.unwrap()
-    };
-    [ask(headers).await, ask(&[headers, &[NOT_LEAN]].concat()).await]
+    let target = format!("/v1/events?topic={follow}");
+    let ask = async |way: Transport| way.get(gateway.public(), None, &target, headers).await.unwrap();
+    [ask(Transport::Lean).await, ask(Transport::Server).await]
 }
 
 /// An EventSource survives this answer, and comes back later than after others.

@@ -1,11 +1,13 @@
 //! End to end: real gateways, a real Redis, strict clients. A module is a theme; each test has servers of its own.
 
 mod bad_input;
+mod cors;
 mod dead_peers;
 mod drain;
 mod duplicate;
 mod fanout;
 mod follows;
+mod http2;
 mod limits;
 mod multi;
 mod options;
@@ -16,14 +18,12 @@ mod shutdown;
 mod slow;
 mod store;
 mod storm;
+mod tls;
 mod topics;
 
 use std::sync::Arc;
 
 use tidings_tests::{Client, Gateway, Oracle, Proxy, RedisServer, Setup, Source};
-
-/// A header with which a request for a stream is one for the HTTP server, not for the lean path; it means nothing.
-const NOT_LEAN: (&str, &str) = ("Upgrade", "nothing");
 
 /// One Redis, some gateways on it, and a publisher that speaks to Redis.
 struct Stage {

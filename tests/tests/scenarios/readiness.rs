@@ -36,8 +36,8 @@ async fn a_connection_in_an_outage_is_told_to_come_again() {
     let gateway = &gateways[0];
     redis.kill();
     eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
-    let socket = http::connect(gateway.public(), None).await.unwrap();
-    let mut response = http::get(socket, "/v1/events?topic=new", &[]).await.unwrap();
+    let transport = http::Transport::of_environment();
+    let mut response = transport.get(gateway.public(), None, "/v1/events?topic=new", &[]).await.unwrap();
     assert_eq!((response.status, response.header("content-type").unwrap_or_default()), (200, "text/event-stream"));
     let (body, end) = response.body.all().await.unwrap_or((Vec::new(), http::Part::Cut));
     let text = String::from_utf8(body).unwrap();

@@ -36,8 +36,9 @@ async fn a_hundred_on_one_connection() {
 async fn the_ready_event_names_each_once() {
     let (gateway, _, _) = memory(|setup| setup).await;
     let query: Vec<_> = ["b", "a", "b", "@zoë"].iter().map(|t| ("topic".to_owned(), (*t).to_owned())).collect();
-    let socket = http::connect(gateway.public(), None).await.unwrap();
-    let mut response = http::get(socket, &http::target("/v1/events", &query), &[]).await.unwrap();
+    let transport = http::Transport::of_environment();
+    let target = http::target("/v1/events", &query);
+    let mut response = transport.get(gateway.public(), None, &target, &[]).await.unwrap();
     let mut text = String::new();
     while !text.contains("tidings.ready") || !text.ends_with("\n\n") {
         match response.body.next().await.unwrap() {

@@ -1,48 +1,15 @@
-//! HTTP/1.1 over a bare socket: one GET, and a body that is read only when asked for, so that a reader can be slow.
+//! HTTP/1.1: one GET, and a body that is read only when asked for, so that a reader can be slow.
 
 use std::io;
-use std::net::SocketAddr;
 
-use bytes::{Buf, Bytes, BytesMut};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
 
-/// The head of a response, with its body still to be read.
-#[derive(Debug)]
-pub struct Response {
-    /// The status code.
-    pub status: u16,
-    /// Names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Body,
-}
-
-impl Response {
-    /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-}
-
-impl Response {
-    /// Reads on until this has come.
-    pub async fn until(&mut self, text: &str) {
-        let mut read = Vec::new();
-        while !read.windows(text.len()).any(|part| part == text.as_bytes()) {
-            match self.body.next().await {
-                Ok(Part::Bytes(bytes)) => read.extend_from_slice(&bytes),
-                end => panic!("{end:?} before {text:?}, after {:?}", String::from_utf8_lossy(&read)),
-            }
-        }
-    }
-}
+use super::{Inner, Link, Part, Response};
 
 /// A body as it comes: pieces, then an end.
-#[derive(Debug)]
-pub struct Body {
-    socket: TcpStream,
+pub(super) struct Body {
+    link: Box<dyn Link>,
     buffer: BytesMut,
     framing: Framing,
 }
@@ -56,45 +23,29 @@ enum Framing {
     Done,
 }
 
-/// Part of a body.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Some bytes.
-    Bytes(Bytes),
-    /// The end as announced: the last chunk, or the whole length.
-    End,
-    /// The connection ended before the body did.
-    Cut,
-}
-
-/// Connects; a small `receive_buffer` makes the server feel a slow reader soon.
-pub async fn connect(to: SocketAddr, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    if let Some(bytes) = receive_buffer {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    let stream = socket.connect(to).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
 /// Sends a GET and reads the head of the response.
-pub async fn get(mut socket: TcpStream, target: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
-    let mut request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n", socket.peer_addr()?);
+pub(super) async fn get(
+    mut link: Box<dyn Link>,
+    host: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response> {
+    let mut request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
-    socket.write_all(request.as_bytes()).await?;
+    link.write_all(request.as_bytes()).await?;
     let mut buffer = BytesMut::with_capacity(8 * 1024);
     loop {
-        if socket.read_buf(&mut buffer).await? == 0 {
+        if link.read_buf(&mut buffer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if let Some((status, headers, length)) = head(&buffer)? {
             buffer.advance(length);
             let framing = framing(&headers);
-            return Ok(Response { status, headers, body: Body { socket, buffer, framing } });
+            let body = Body { link, buffer, framing };
+            return Ok(Response { status, headers, body: super::Body(Inner::Http1(body)) });
         }
     }
 }
@@ -122,31 +73,20 @@ fn framing(headers: &[(String, String)]) -> Framing {
 
 impl Body {
     /// The next part. Can be dropped while it waits without losing anything.
-    pub async fn next(&mut self) -> io::Result<Part> {
+    pub(super) async fn next(&mut self) -> io::Result<Part> {
         loop {
             if let Some(part) = self.buffered()? {
                 return Ok(part);
             }
-            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+            if self.link.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(if matches!(self.framing, Framing::Close) { Part::End } else { Part::Cut });
             }
         }
     }
 
-    /// Where it comes from.
-    pub fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
-    }
-
-    /// All that is left, for bodies that end.
-    pub async fn all(&mut self) -> io::Result<(Vec<u8>, Part)> {
-        let mut whole = Vec::new();
-        loop {
-            match self.next().await? {
-                Part::Bytes(bytes) => whole.extend_from_slice(&bytes),
-                end => return Ok((whole, end)),
-            }
-        }
+    /// What it comes over.
+    pub(super) fn link(&mut self) -> &mut Box<dyn Link> {
+        &mut self.link
     }
 
     fn buffered(&mut self) -> io::Result<Option<Part>> {
@@ -186,15 +126,9 @@ impl Body {
     }
 }
 
-/// `path?key=value&…`, each value percent-encoded.
-pub fn target(path: &str, query: &[(String, String)]) -> String {
-    let pairs: Vec<String> =
-        query.iter().map(|(key, value)| format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect();
-    format!("{path}?{}", pairs.join("&"))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::connect;
     use super::*;
     use tokio::net::TcpListener;
 
@@ -210,7 +144,8 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        get(connect(to, None).await.unwrap(), "/", &[]).await.unwrap()
+        let link = connect(to, None).await.unwrap();
+        get(Box::new(link), "test", "/", &[]).await.unwrap()
     }
 
     #[tokio::test]
@@ -240,11 +175,5 @@ mod tests {
         assert_eq!(whole.body.all().await.unwrap(), (b"abc".to_vec(), Part::End));
         let mut cut = answer(&["HTTP/1.1 400 X\r\nContent-Length: 4\r\n\r\nabc"]).await;
         assert_eq!(cut.body.all().await.unwrap(), (b"abc".to_vec(), Part::Cut));
-    }
-
-    #[test]
-    fn targets_are_encoded() {
-        let query = [("topic".to_owned(), "@a b/ü&".to_owned()), ("cursor".to_owned(), "1.a.2-0".to_owned())];
-        assert_eq!(target("/v1/events", &query), "/v1/events?topic=%40a%20b%2F%C3%BC%26&cursor=1%2Ea%2E2%2D0");
     }
 }
