@@ -14,10 +14,11 @@ export class Gateway {
   #public = '127.0.0.1:0';
   #admin = '127.0.0.1:0';
 
-  /** Starts a gateway over the embedded store, or over `redis`. */
-  static async start(redis) {
+  /** Starts a gateway over the embedded store, or over `redis`; `flags` are more settings. */
+  static async start(redis, flags = {}) {
     const store = redis ? { 'store.url': redis.url, 'auth.insecure': 'true', 'demo.enabled': 'true' } : {};
-    const gateway = new Gateway({ ...store, 'stream.retry': '1s', 'stream.heartbeat': '2s', 'beacon.interval': '1s' });
+    const quick = { 'stream.retry': '1s', 'stream.heartbeat': '2s', 'beacon.interval': '1s' };
+    const gateway = new Gateway({ ...store, ...quick, ...flags });
     await gateway.start();
     return gateway;
   }
@@ -28,12 +29,16 @@ export class Gateway {
 
   /** Where browsers go. */
   get url() {
-    return `http://${this.#public}`;
+    return `${this.#isSecure ? 'https' : 'http'}://${this.#public}`;
   }
 
-  /** Where events are published: over Redis only the admin listener takes them. */
+  get #isSecure() {
+    return 'tls.cert' in this.#flags;
+  }
+
+  /** Where events are published: over Redis only the admin listener takes them, and it never speaks TLS. */
   get publishUrl() {
-    return `http://${'store.url' in this.#flags ? this.#admin : this.#public}/v1/publish`;
+    return `http://${'store.url' in this.#flags || this.#isSecure ? this.#admin : this.#public}/v1/publish`;
   }
 
   /** The last lines that it logged. */

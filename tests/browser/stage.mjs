@@ -18,9 +18,9 @@ export class Stage {
     this.#browser = browser;
   }
 
-  /** A gateway over this stage's store. */
-  async gateway() {
-    const gateway = await Gateway.start(this.redis);
+  /** A gateway over this stage's store; `flags` are more settings. */
+  async gateway(flags) {
+    const gateway = await Gateway.start(this.redis, flags);
     this.gateways.push(gateway);
     return gateway;
   }
