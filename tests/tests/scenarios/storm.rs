@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use tidings_tests::http::{self, Part};
+use tidings_tests::http::{Part, Transport};
 use tidings_tests::wait::{PATIENCE, now_us};
 use tidings_tests::{Source, eventually};
 use tokio::task::JoinSet;
@@ -81,9 +81,8 @@ async fn storm(to: SocketAddr) -> (usize, usize) {
     let mut all = JoinSet::new();
     for n in 0..STORM {
         all.spawn(async move {
-            let socket = http::connect(to, None).await?;
             let target = format!("/v1/events?topic=storm/{}&topic=all", n % 100);
-            let mut response = http::get(socket, &target, &[]).await?;
+            let mut response = Transport::of_environment().get(to, None, &target, &[]).await?;
             let mut read = Vec::new();
             loop {
                 match response.body.next().await? {
