@@ -1,5 +1,7 @@
 //! An event: one thing to publish.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,6 +24,8 @@ pub struct Event {
     key: Option<String>,
     #[serde(default = "yes")]
     coalesce: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<String>,
     #[serde(rename = "event", skip_serializing_if = "Option::is_none")]
     name: Option<String>,
 }
@@ -61,6 +65,7 @@ impl Event {
             data: None,
             key: None,
             coalesce: true,
+            spread: None,
             name: None,
         }
     }
@@ -105,10 +110,19 @@ impl Event {
         self
     }
 
-    /// Whether a newer event may take the place of this one where a reader or the publisher falls behind. Default: yes.
+    /// Whether a newer event to the same addresses may take the place of this one while it waits: in the publisher, for a
+    /// slow reader, or as a reader asked for few. Default: yes.
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;
+        self
+    }
+
+    /// Each connection gets it at a random moment of this time, at most an hour, so that not all pages fetch at once. Zero
+    /// sends it at once where the gateway's configuration would spread it.
+    #[must_use]
+    pub fn spread(mut self, spread: Duration) -> Self {
+        self.spread = Some(format!("{}ms", spread.as_millis()));
         self
     }
 
@@ -136,6 +150,7 @@ impl Event {
         check_name(self.name.as_deref())?;
         check_text("version", self.version.as_deref(), limits::VERSION_BYTES)?;
         check_text("key", self.key.as_deref(), limits::KEY_BYTES)?;
+        let spread_ms = self.spread.as_deref().map(spread_ms).transpose()?;
         let body = Body {
             event_type: self.event_type.as_deref(),
             version: self.version.as_deref(),
@@ -148,7 +163,7 @@ impl Event {
             coalesce: self.coalesce,
             several: addresses.len() > 1,
             event_type: self.event_type.as_deref(),
-            spread_ms: None,
+            spread_ms,
             trace: None,
             name: self.name.as_deref(),
             body: &body,
@@ -224,6 +239,12 @@ fn check_name(name: Option<&str>) -> Result<(), Invalid> {
     }
 }
 
+fn spread_ms(text: &str) -> Result<u64, Invalid> {
+    let spread = humantime::parse_duration(text).ok().and_then(|spread| u64::try_from(spread.as_millis()).ok());
+    let spread = spread.filter(|ms| *ms <= limits::SPREAD_MS);
+    spread.ok_or_else(|| Invalid::new("spread", text, "a duration up to 1h, such as 5s or 500ms"))
+}
+
 fn check_text(field: &'static str, text: Option<&str>, most: usize) -> Result<(), Invalid> {
     match text {
         Some(text) if text.is_empty() || text.len() > most || !text.chars().all(user::is_printable) => {
@@ -260,9 +281,27 @@ mod tests {
         assert_eq!(wrong(r#"{"to":"a","key":"a\u0000"}"#), "key");
         assert_eq!(wrong(r#"{"to":"a","event":"error"}"#), "event");
         assert_eq!(wrong(r#"{"to":"a","event":"tidings.ready"}"#), "event");
+        assert_eq!(wrong(r#"{"to":"a","spread":"soon"}"#), "spread");
+        assert_eq!(wrong(r#"{"to":"a","spread":"61m"}"#), "spread");
         let big = format!(r#"{{"to":"a","data":"{}"}}"#, "x".repeat(65_535));
         assert_eq!(wrong(&big), "data");
         assert!(serde_json::from_str::<Event>(r#"{"to":"a","tpye":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn a_spread_is_the_same_from_rust_and_from_json() {
+        let spread = |event: Event| {
+            let message = event.prepare("t").unwrap().message;
+            Message::decode(&message).unwrap().spread_ms
+        };
+        assert_eq!(spread(Event::refresh("a").spread(Duration::from_secs(5))), Some(5_000));
+        assert_eq!(spread(from_json(r#"{"to":"a","spread":"5s"}"#)), Some(5_000));
+        assert_eq!(spread(from_json(r#"{"to":"a","spread":"1h"}"#)), Some(limits::SPREAD_MS));
+        assert_eq!(spread(from_json(r#"{"to":"a","spread":"0s"}"#)), Some(0));
+        assert_eq!(spread(Event::refresh("a")), None);
+        let json = serde_json::to_string(&Event::refresh("a").spread(Duration::from_millis(1_500))).unwrap();
+        assert_eq!(spread(from_json(&json)), Some(1_500));
+        assert!(Event::refresh("a").spread(Duration::from_secs(3_601)).prepare("t").is_err());
     }
 
     #[test]

@@ -26,6 +26,17 @@ impl Id {
             None => Self { ms: self.ms.saturating_add(1), seq: 0 },
         }
     }
+
+    /// An id below, close enough that hardly any other lies between. Its sequence stays short, as cursors of many
+    /// partitions have no room for long ones. [`Id::ZERO`] has none below.
+    #[must_use]
+    pub fn before(self) -> Self {
+        match (self.ms, self.seq.checked_sub(1)) {
+            (ms, Some(seq)) => Self { ms, seq },
+            (0, None) => Self::ZERO,
+            (ms, None) => Self { ms: ms - 1, seq: u64::from(u16::MAX) },
+        }
+    }
 }
 
 impl fmt::Display for Id {
@@ -72,6 +83,12 @@ mod tests {
         fn next_is_above(ms in 0..u64::MAX, seq: u64) {
             let id = Id { ms, seq };
             prop_assert!(id.next() > id);
+        }
+
+        #[test]
+        fn before_is_below(ms in 1..u64::MAX, seq: u64) {
+            let id = Id { ms, seq };
+            prop_assert!(id.before() < id);
         }
 
         #[test]

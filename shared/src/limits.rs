@@ -30,3 +30,5 @@ pub const RETENTION_AGE_MS: u64 = 60 * 60 * 1000;
 pub const RETENTION_JOURNAL: u64 = 100_000;
 /// How long an idempotency key is remembered, in milliseconds: ten minutes.
 pub const KEY_AGE_MS: u64 = 10 * 60 * 1000;
+/// The longest spread of an event, in milliseconds: an hour.
+pub const SPREAD_MS: u64 = 60 * 60 * 1000;

@@ -155,6 +155,7 @@ fn events_as_json_become_messages() {
         .iter()
         .map(ToString::to_string)
         .chain([spaced.to_owned()])
+        .chain([r#"{"to":"news","spread":"1m 30s"}"#, r#"{"to":"news","spread":"0s"}"#].map(str::to_owned))
         .map(|text| {
             let prepared = serde_json::from_str::<Event>(&text).unwrap().prepare(TIME).unwrap();
             json!({

@@ -55,7 +55,10 @@ fn gateway_to_publisher_to_shared() {
 
 #[test]
 fn shared_depends_on_nothing_that_runs() {
-    assert_eq!(declared()["tidings-shared"], set(&["base64", "crc32fast", "serde", "serde_json", "thiserror"]));
+    assert_eq!(
+        declared()["tidings-shared"],
+        set(&["base64", "crc32fast", "humantime", "serde", "serde_json", "thiserror"])
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the command takes, and the help that teaches it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use tidings_publisher::{Namespace, Partitions};
@@ -109,6 +110,9 @@ pub struct PublishArgs {
     /// Deliver it even where a newer event of the same addresses follows at once
     #[arg(long)]
     pub no_coalesce: bool,
+    /// Let each page get it at a random moment of this time, at most 1h, so that not all fetch at once
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub spread: Option<Duration>,
     /// Publish many events, one JSON object a line; - reads stdin
     #[arg(long, value_name = "FILE", conflicts_with_all = SINGLE)]
     pub ndjson: Option<PathBuf>,
@@ -118,7 +122,8 @@ pub struct PublishArgs {
 }
 
 /// The arguments that describe one event.
-const SINGLE: [&str; 8] = ["addresses", "event_type", "version", "data", "data_file", "key", "event", "no_coalesce"];
+const SINGLE: [&str; 9] =
+    ["addresses", "event_type", "version", "data", "data_file", "key", "event", "no_coalesce", "spread"];
 
 /// What to follow.
 #[derive(Debug, ClapArgs)]
@@ -161,6 +166,8 @@ mod tests {
             "publish",
             "publish a --ndjson -",
             "publish --ndjson - --type t",
+            "publish --ndjson - --spread 5s",
+            "publish a --spread soon",
             "publish a --strict",
             "tail",
             "tail a --count 0",

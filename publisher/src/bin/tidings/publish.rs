@@ -59,6 +59,9 @@ fn event(args: PublishArgs) -> Result<Event, String> {
     if let Some(key) = args.key {
         event = event.key(key);
     }
+    if let Some(spread) = args.spread {
+        event = event.spread(spread);
+    }
     if let Some(name) = args.event {
         event = event.name(name);
     }
