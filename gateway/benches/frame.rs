@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use tidings_gateway::frame::Frame;
+use tidings_gateway::frame::{Encoder, Frame};
 use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Epoch, Event, Id, Message, Partitions};
 
@@ -26,7 +26,8 @@ fn message(bytes: usize) -> String {
 fn encode(text: &str, address: &str, partitions: Partitions) -> Frame {
     let message = Message::decode(text).expect("a message");
     let place = Place { epoch: Epoch::from_random(7), id: PLACE };
-    Frame::encode(place, &message, &address.parse().expect("an address"), partitions).expect("JSON")
+    let address = Arc::new(address.parse().expect("an address"));
+    Encoder::of(partitions).encode(place, &message, &address).expect("JSON")
 }
 
 #[divan::bench(args = [0, 200, 10_000])]

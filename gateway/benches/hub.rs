@@ -7,11 +7,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
-use tidings_gateway::frame::Frame;
+use tidings_gateway::frame::Encoder;
 use tidings_gateway::hub::{Follow, Hub, HubOptions};
 use tidings_gateway::reader::delivery::{ConnectionKey, Delivery, Dispatch, Frames, Joined, Start};
 use tidings_gateway::reader::{From, ReaderHandle, Status};
@@ -44,7 +44,7 @@ impl Worker {
         let second = Duration::from_secs(1);
         let (gateway, queue, max_age) = ("bench".into(), 256 * 1024, Duration::ZERO);
         let options = HubOptions { gateway, queue, retry: second, heartbeat: second, max_age };
-        let hub = Hub::new(0, reader, partitions, options);
+        let hub = Hub::new(0, reader, partitions, options, Instant::now());
         let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
         let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;
         let mut worker = Self { hub, connections: Vec::new(), message, next: 1, out: Vec::with_capacity(64 * 1024) };
@@ -57,7 +57,7 @@ impl Worker {
 
     fn join(&mut self, at: usize) {
         let addresses = [address("load"), address(&format!("own/{at}"))];
-        let follow = Follow { addresses: addresses.into(), types: Rc::from([]) };
+        let follow = Follow { addresses: addresses.into(), types: Rc::from([]), every: None };
         let connection = self.hub.join(follow, From::Now);
         let place = place(0);
         let start =
@@ -76,7 +76,7 @@ impl Worker {
         self.next += 1;
         let (place, to) = (place(self.next), address(to));
         let message = Message::decode(&self.message).expect("a message");
-        let frame = Frame::encode(place, &message, &to, Partitions::ONE).expect("JSON");
+        let frame = Encoder::of(Partitions::ONE).encode(place, &message, &to).expect("JSON");
         Dispatch { partition: partition(), id: place.id, frames: Frames::from_iter([(to, frame)]) }
     }
 

@@ -1,73 +1,164 @@
 //! A frame: an event encoded for the wire, once, and shared by all connections that get it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Cursor, Message, Partition, Partitions, message};
+use tidings_shared::{Address, Cursor, Message, Partition, Partitions, limits, message};
 
-/// An event encoded for the wire.
+use crate::spread::Spreads;
+
+/// An event encoded for the wire. A clone is the same frame, and as cheap as a number.
 ///
 /// With one partition the bytes begin with the `id:` line, which is the same for all connections. With several, every
 /// connection has its own cursor and puts the line before the shared bytes.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct Frame(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     bytes: Bytes,
     /// Where the body's fields begin, behind the address.
     fields: u32,
-    /// The event's type, for connections that ask for some types only.
-    pub event_type: Option<Arc<str>>,
-    name: Option<Arc<str>>,
+    partition: Partition,
+    place: Place,
+    addresses: SmallVec<[Arc<Address>; 1]>,
+    event_type: Option<Box<str>>,
+    name: Option<Box<str>>,
+    coalesce: bool,
+    spread: Duration,
+}
+
+/// Encodes frames as connections of this gateway get them.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    /// How many partitions there are.
+    pub partitions: Partitions,
+    /// The spread of events that have none of their own.
+    pub spreads: Spreads,
+}
+
+/// The longest spread that is kept to, whatever a foreign publisher asks for.
+const LONGEST: Duration = Duration::from_millis(limits::SPREAD_MS);
+
+impl Encoder {
+    /// One that spreads nothing by itself.
+    pub fn of(partitions: Partitions) -> Self {
+        Self { partitions, spreads: Spreads::default() }
+    }
+
+    /// Encodes `message` as connections that follow `address` get it. `None` if its body is no JSON object.
+    pub fn encode(&self, place: Place, message: &Message<'_>, address: &Arc<Address>) -> Option<Frame> {
+        let data = message::data(&[address], message.body)?;
+        let own = message.spread_ms.map(Duration::from_millis);
+        let inner = Inner {
+            bytes: Bytes::new(),
+            fields: 0,
+            partition: self.partitions.of(address),
+            place,
+            addresses: SmallVec::from_iter([Arc::clone(address)]),
+            event_type: message.event_type.map(Box::from),
+            name: message.name.map(Box::from),
+            coalesce: message.coalesce,
+            spread: own.unwrap_or_else(|| self.spreads.of(address)).min(LONGEST),
+        };
+        Some(inner.write(id_line(place, self.partitions), &data, message.body.len() - 1))
+    }
 }
 
 impl Frame {
-    /// Encodes `message` as connections that follow `address` get it. `None` if its body is no JSON object.
-    pub fn encode(place: Place, message: &Message<'_>, address: &Address, partitions: Partitions) -> Option<Self> {
-        let data = message::data(&[address], message.body)?;
-        let name = message.name.map(Arc::from);
-        let event_type = message.event_type.map(Arc::from);
-        Some(Self::assemble(id_line(place, partitions), name, event_type, &data, message.body.len() - 1))
-    }
-
     /// One frame in place of several of one event: for a connection that follows all these addresses.
     pub fn merge(frames: &[(Arc<Address>, Frame)]) -> Option<Self> {
         let (_, first) = frames.first()?;
         // In one order, however the frames came together: live, from memory, or read.
-        let mut addresses: Vec<&Address> = frames.iter().map(|(address, _)| &**address).collect();
+        let mut addresses: SmallVec<[Arc<Address>; 1]> =
+            frames.iter().map(|(address, _)| Arc::clone(address)).collect();
         addresses.sort();
         let fields = first.fields();
-        let data = message::data(&addresses, &format!("{{{fields}"))?;
-        let id_line = first.id_line().to_owned();
-        Some(Self::assemble(id_line, first.name.clone(), first.event_type.clone(), &data, fields.len()))
-    }
-
-    fn assemble(
-        mut text: String,
-        name: Option<Arc<str>>,
-        event_type: Option<Arc<str>>,
-        data: &str,
-        fields: usize,
-    ) -> Self {
-        if let Some(name) = &name {
-            text.push_str("event: ");
-            text.push_str(name);
-            text.push('\n');
-        }
-        text.push_str("data: ");
-        text.push_str(data);
-        let fields = (text.len() - fields) as u32;
-        text.push_str("\n\n");
-        Self { bytes: text.into(), fields, event_type, name }
+        let named: Vec<&Address> = addresses.iter().map(|address| &**address).collect();
+        let data = message::data(&named, &format!("{{{fields}"))?;
+        let inner = Inner {
+            bytes: Bytes::new(),
+            fields: 0,
+            addresses,
+            event_type: first.0.event_type.clone(),
+            name: first.0.name.clone(),
+            // They differ only by what the configuration says of their addresses.
+            spread: frames.iter().map(|(_, frame)| frame.spread()).max().unwrap_or_default(),
+            ..*first.0
+        };
+        Some(inner.write(first.id_line().to_owned(), &data, fields.len()))
     }
 
     /// All bytes: the `id:` line too, if there is one partition.
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// The bytes without the `id:` line: they move nobody's cursor.
     pub fn without_id(&self) -> Bytes {
-        self.bytes.slice(self.id_line().len()..)
+        self.0.bytes.slice(self.id_line().len()..)
+    }
+
+    /// The bytes under another cursor than that of the event alone.
+    pub fn under(&self, cursor: &str) -> Bytes {
+        let rest = &self.0.bytes[self.id_line().len()..];
+        let mut bytes = Vec::with_capacity(cursor.len() + 5 + rest.len());
+        bytes.extend_from_slice(b"id: ");
+        bytes.extend_from_slice(cursor.as_bytes());
+        bytes.push(b'\n');
+        bytes.extend_from_slice(rest);
+        bytes.into()
+    }
+
+    /// Where its place counts.
+    pub fn partition(&self) -> Partition {
+        self.0.partition
+    }
+
+    /// Its place in the history.
+    pub fn place(&self) -> Place {
+        self.0.place
+    }
+
+    /// The addresses that it names.
+    pub fn addresses(&self) -> &[Arc<Address>] {
+        &self.0.addresses
+    }
+
+    /// The event's type, for connections that ask for some types only.
+    pub fn event_type(&self) -> Option<&str> {
+        self.0.event_type.as_deref()
+    }
+
+    /// The SSE event name, for who listens by name.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// Whether a newer event may take its place while it waits.
+    pub fn is_coalescable(&self) -> bool {
+        self.0.coalesce
+    }
+
+    /// Each connection gets it at a random moment of this time.
+    pub fn spread(&self) -> Duration {
+        self.0.spread
+    }
+
+    /// Whether it takes the place of an `older` event that waits: it names all addresses of that, and reaches the same
+    /// listeners. The type does not matter: what a connection does not want never waits for it.
+    pub fn covers(&self, older: &Frame) -> bool {
+        older.0.coalesce
+            && older.0.name == self.0.name
+            && older.0.addresses.iter().all(|address| self.0.addresses.contains(address))
+    }
+
+    /// Whether both name some address.
+    pub fn shares_address(&self, other: &Frame) -> bool {
+        self.0.addresses.iter().any(|address| other.0.addresses.contains(address))
     }
 
     fn id_line(&self) -> &str {
@@ -80,12 +171,30 @@ impl Frame {
 
     fn fields(&self) -> &str {
         let text = self.text();
-        text.get(self.fields as usize..text.len() - 2).unwrap_or_default()
+        text.get(self.0.fields as usize..text.len() - 2).unwrap_or_default()
     }
 
     fn text(&self) -> &str {
         // Made from a `String`, and never changed.
-        std::str::from_utf8(&self.bytes).unwrap_or_default()
+        std::str::from_utf8(&self.0.bytes).unwrap_or_default()
+    }
+}
+
+impl Inner {
+    /// Writes `text`, the `id:` line if it is shared, and what comes after it. The last `fields` bytes of `data` are
+    /// behind the address.
+    fn write(mut self, mut text: String, data: &str, fields: usize) -> Frame {
+        if let Some(name) = &self.name {
+            text.push_str("event: ");
+            text.push_str(name);
+            text.push('\n');
+        }
+        text.push_str("data: ");
+        text.push_str(data);
+        self.fields = (text.len() - fields) as u32;
+        text.push_str("\n\n");
+        self.bytes = text.into();
+        Frame(Arc::new(self))
     }
 }
 
@@ -111,7 +220,9 @@ mod tests {
     fn frame(address: &str, partitions: u16) -> Frame {
         let place = Place { epoch: Epoch::from_random(7), id: Id { ms: 17, seq: 3 } };
         let message = Message::decode(r#"c order.updated - - ping {"type":"order.updated","data":"é"}"#).unwrap();
-        Frame::encode(place, &message, &address.parse().unwrap(), Partitions::new(partitions).unwrap()).unwrap()
+        Encoder::of(Partitions::new(partitions).unwrap())
+            .encode(place, &message, &Arc::new(address.parse().unwrap()))
+            .unwrap()
     }
 
     #[test]
@@ -135,7 +246,7 @@ mod tests {
         let merged = Frame::merge(&merge).unwrap();
         let data = r#"{"topic":"a","topics":["a","@b"],"type":"order.updated","data":"é"}"#;
         assert_eq!(merged.bytes(), &format!("id: 1.7.17-3\nevent: ping\ndata: {data}\n\n"));
-        assert_eq!(merged.event_type.as_deref(), Some("order.updated"));
+        assert_eq!(merged.event_type(), Some("order.updated"));
     }
 
     /// What another author's encoder makes of the same.
@@ -164,7 +275,7 @@ mod tests {
             let place = Place { epoch: Epoch::from_random(7), id: Id { ms: 17, seq: 3 } };
             let addresses = ["a", "@b"].map(|text| Arc::new(text.parse::<Address>().unwrap()));
             let partitions = Partitions::new(partitions).unwrap();
-            let frames = addresses.clone().map(|a| (a.clone(), Frame::encode(place, &message, &a, partitions).unwrap()));
+            let frames = addresses.clone().map(|a| (a.clone(), Encoder::of(partitions).encode(place, &message, &a).unwrap()));
             let (frame, to) = if several {
                 (Frame::merge(&frames).unwrap(), vec![&*addresses[0], &*addresses[1]])
             } else {

@@ -39,6 +39,7 @@ pub mod problem;
 pub mod reader;
 mod run;
 mod server;
+pub mod spread;
 pub mod store;
 pub mod stream;
 pub mod tls;

@@ -61,6 +61,7 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         replay_bytes: config.replay.bytes,
         recent_bytes: config.replay.recent as usize,
         linger: config.replay.linger,
+        spreads: config.stream.spread.clone(),
     };
     let reader = reader::spawn(store.clone(), options, metrics.clone())?;
     let parts = Parts {

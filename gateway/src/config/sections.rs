@@ -12,6 +12,7 @@ use super::StoreUrl;
 use crate::admission::Proxies;
 use crate::cors::Origins;
 use crate::files;
+use crate::spread::Spreads;
 use crate::tls::Paths;
 
 /// Everything that can be configured. [`Config::default`] is the documented default of each setting; its `Debug` shows no secret.
@@ -125,6 +126,8 @@ pub struct Stream {
     pub queue: u64,
     /// About how long it lives; zero is for ever.
     pub max_age: Duration,
+    /// The spread of events that have none of their own, by address.
+    pub spread: Spreads,
 }
 
 /// Sending what was missed.
@@ -213,7 +216,13 @@ impl Default for Stream {
     fn default() -> Self {
         // 15 s: the shortest idle time at which a common proxy cuts (Envoy's route timeout).
         let second = Duration::from_secs(1);
-        Self { heartbeat: 15 * second, retry: 3 * second, queue: 256 * 1024, max_age: 3600 * second }
+        Self {
+            heartbeat: 15 * second,
+            retry: 3 * second,
+            queue: 256 * 1024,
+            max_age: 3600 * second,
+            spread: Spreads::default(),
+        }
     }
 }
 

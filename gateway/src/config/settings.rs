@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::kind::{
-    Address, Count, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Switch, Where,
+    Address, Count, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Spread, Switch, Where,
 };
 
 /// One row: a setting that file, environment and flags can give.
@@ -94,8 +94,9 @@ settings! {
     "auth.insecure" = auth.insecure: Switch, "Let everyone who reaches the public listener follow everything";
     "stream.heartbeat" = stream.heartbeat: Span(ms(100), seconds(60)), "Time between two heartbeats of a stream";
     "stream.retry" = stream.retry: Span(seconds(1), seconds(600)), "What a client waits before it comes back; each connection gets its own jitter";
-    "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, addresses are resynced";
+    "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, refreshes collapse to the latest, then addresses are resynced";
     "stream.max_age" = stream.max_age: Span(ms(0), seconds(30 * DAY)), "About how long a stream lives, give or take a half, so that new gateways fill; 0s is for ever";
+    "stream.spread" = stream.spread: Spread, "The time over which connections get an event that has no spread of its own, by its address: the first pattern that fits";
     "replay.bytes" = replay.bytes: Size(4 * KIB, 64 * MIB), "The most that one connection is sent as replay; over it, addresses are resynced";
     "replay.recent" = replay.recent: Size(0, 64 * GIB), "Recent frames kept in memory, so that most resumes never reach the store";
     "replay.linger" = replay.linger: Span(ms(0), seconds(600)), "How long an address stays subscribed, and its recent frames kept, after its last connection left";

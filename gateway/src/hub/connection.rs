@@ -1,22 +1,27 @@
 //! A connection: one open stream, or one long poll.
 
+mod beginning;
+mod paced;
+mod writing;
+
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Id, Partition, Partitions};
+use tidings_shared::{Address, Partition, Partitions};
 
+use super::delays::Delays;
 use super::places::Places;
-use super::queue::Queue;
+use super::queue::{Entry, Queue};
 use super::stats::Stats;
 use super::table::Stand;
 use crate::control::{self, Reason};
 use crate::frame::Frame;
-use crate::reader::delivery::{Dispatch, Start};
 
 /// What a connection follows.
 #[derive(Debug, Clone)]
@@ -25,6 +30,8 @@ pub struct Follow {
     pub addresses: Arc<[Arc<Address>]>,
     /// The types of events that it wants; all if there are none.
     pub types: Rc<[String]>,
+    /// The time in which it wants at most one refresh of an address.
+    pub every: Option<Duration>,
 }
 
 /// How far the life of a connection has come.
@@ -41,7 +48,7 @@ enum Phase {
 /// What came in before the connection had its place: no more bytes than its queue may hold.
 #[derive(Debug, Default)]
 struct Waiting {
-    frames: Vec<(Partition, Id, Frame)>,
+    frames: Vec<Frame>,
     bytes: usize,
 }
 
@@ -56,13 +63,17 @@ pub struct Connection {
     /// Where it stands in the hub's table, for each address.
     pub(super) stands: SmallVec<[Stand; 1]>,
     phase: Phase,
+    /// Up to where it has got all events: written, queued, or held back.
     places: Places,
+    /// Up to where they have been taken to be written. `None` where frames carry their own ids, and nobody asks.
+    written: Option<Box<Places>>,
     queue: Queue,
+    /// What it holds back, if it does.
+    delays: Option<Box<Delays>>,
     /// Why it must refetch everything, if its queue overflowed or the gateway fell behind.
     owes: Option<Reason>,
-    /// How many chunks it reads until it has read that it is up to date. Should the queue be dropped before that, it
-    /// is told anew.
-    until_ready: usize,
+    /// Whether it is still to be told that it is up to date. Should the queue be dropped before that, it is told anew.
+    unready: bool,
     partitions: Partitions,
     waker: Option<Waker>,
     /// How many heartbeats it lives on, if it does not for ever.
@@ -75,13 +86,16 @@ impl Connection {
         Self {
             serial,
             name,
+            // A connection that wants few events must look at each.
+            delays: follow.every.map(|_| Box::default()),
             follow,
             stands: SmallVec::new(),
             phase: Phase::Joining(Waiting::default()),
             places: Places::default(),
+            written: None,
             queue: Queue::new(queue),
             owes: None,
-            until_ready: 0,
+            unready: false,
             partitions,
             waker: None,
             beats: None,
@@ -118,32 +132,29 @@ impl Connection {
         }
     }
 
-    /// The cursor after all that has been queued.
-    pub fn cursor(&self) -> String {
-        self.places.cursor(self.partitions)
-    }
-
-    /// Lifts its places to the watermarks: all up to there has been queued.
+    /// Lifts its places to the watermarks: all up to there has been queued, or is held back.
     pub fn lift(&mut self, watermarks: &[Option<Place>]) {
         self.places.lift(watermarks);
     }
 
-    /// Takes an event; `frame` is the one for the addresses that it follows. If that makes it due to be woken, `due` gets
-    /// its waker.
-    pub fn take(&mut self, partition: Partition, id: Id, frame: &Frame, stats: &mut Stats, due: &mut Vec<Waker>) {
+    /// Takes an event that goes out at once.
+    fn take(&mut self, frame: &Frame, stats: &mut Stats, due: &mut Vec<Waker>) {
         match &mut self.phase {
             Phase::Joining(_) if self.owes.is_some() => {}
             Phase::Joining(waiting) => {
                 waiting.bytes += frame.bytes().len();
-                waiting.frames.push((partition, id, frame.clone()));
+                waiting.frames.push(frame.clone());
                 if waiting.bytes > self.queue.limit() {
                     *waiting = Waiting::default();
                     self.owes = Some(Reason::Slow);
                 }
             }
             Phase::Live => {
-                if self.places.advance(partition, id) {
-                    self.enqueue(frame, false, stats);
+                if self.comes_to(frame) {
+                    if self.wants(frame) {
+                        stats.dispatched += 1;
+                        self.push(Entry::Event(frame.clone()), frame.bytes().len(), stats);
+                    }
                     due.extend(self.waker.take());
                 }
             }
@@ -151,29 +162,46 @@ impl Connection {
         }
     }
 
-    /// Queues a frame, under the cursor of the places that it has come to.
-    fn enqueue(&mut self, frame: &Frame, replay: bool, stats: &mut Stats) {
-        if !self.wants(frame) || self.owes.is_some() {
-            return;
-        }
-        let id = (self.partitions != Partitions::ONE).then(|| format!("id: {}\n", self.cursor()).into());
-        if replay {
-            self.queue.push_extra(id, frame.bytes().clone());
-        } else {
-            self.push(id, frame.bytes().clone());
-        }
-        stats.dispatched += 1;
+    /// Moves its place on to an event. False if it has had it.
+    fn comes_to(&mut self, frame: &Frame) -> bool {
+        self.note_written();
+        self.places.advance(frame.partition(), frame.place().id)
     }
 
+    /// Whether it wants the event and not a resync of everything.
     fn wants(&self, frame: &Frame) -> bool {
         let types = &self.follow.types;
-        types.is_empty() || frame.event_type.as_deref().is_some_and(|t| types.iter().any(|wanted| wanted == t))
+        let wanted = types.is_empty() || frame.event_type().is_some_and(|t| types.iter().any(|wanted| wanted == t));
+        wanted && self.owes.is_none()
     }
 
-    fn push(&mut self, id: Option<Bytes>, bytes: Bytes) {
-        if !self.queue.push(id, bytes) {
-            self.owes = Some(Reason::Slow);
+    /// Queues an entry of so many bytes. If there is no room, refreshes collapse; if there is none then, it owes a resync.
+    fn push(&mut self, entry: Entry, bytes: usize, stats: &mut Stats) {
+        if self.has_room(bytes, stats) {
+            self.queue.push(entry);
         }
+    }
+
+    fn has_room(&mut self, bytes: usize, stats: &mut Stats) -> bool {
+        if self.queue.fits(bytes) {
+            return true;
+        }
+        let delays = &mut self.delays;
+        let worth = self.queue.collapse(|frame| {
+            stats.coalesced += 1;
+            delays.iter_mut().for_each(|delays| delays.wrote(frame));
+        });
+        let fits = worth && self.queue.fits(bytes);
+        if !fits {
+            self.drop_all(Reason::Slow);
+        }
+        fits
+    }
+
+    fn drop_all(&mut self, reason: Reason) {
+        self.queue.clear();
+        self.delays.iter_mut().for_each(|delays| delays.clear());
+        self.owes = Some(reason);
     }
 
     /// Drops all that waits: everything must be refetched. The connection is told when it reads next, so one that does
@@ -184,18 +212,23 @@ impl Connection {
             Phase::Live => {}
             Phase::Ending => return,
         }
-        self.queue.clear();
-        self.owes = Some(reason);
+        self.drop_all(reason);
         self.wake();
     }
 
-    /// Tells it to refetch one address, as `frame` says.
-    pub fn resync(&mut self, frame: &Bytes, reason: Reason, stats: &mut Stats) {
-        if self.is_live() && self.owes.is_none() {
-            self.push(None, frame.clone());
-            stats.resynced(reason, 1);
-            self.wake();
+    /// Tells it to refetch one address, as `frame` says. What it held back of that address is said with it.
+    pub fn resync(&mut self, address: &Address, frame: &Bytes, reason: Reason, stats: &mut Stats) {
+        if !self.is_live() || self.owes.is_some() {
+            return;
         }
+        self.note_written();
+        self.push(Entry::Said(Box::new(frame.clone())), frame.len(), stats);
+        stats.resynced(reason, 1);
+        for needless in self.delays.iter_mut().flat_map(|delays| delays.resynced(address)) {
+            self.queue.release(needless.bytes().len());
+            self.queue.push(Entry::Covered(needless));
+        }
+        self.wake();
     }
 
     /// The partition has another history now, or a gap, of which [`Connection::resync`] has told. One that waits for its
@@ -203,8 +236,8 @@ impl Connection {
     pub fn restart(&mut self, partition: Partition, place: Place) {
         match &mut self.phase {
             Phase::Joining(waiting) => {
-                waiting.frames.retain(|(of, _, _)| *of != partition);
-                waiting.bytes = waiting.frames.iter().map(|(_, _, frame)| frame.bytes().len()).sum();
+                waiting.frames.retain(|frame| frame.partition() != partition);
+                waiting.bytes = waiting.frames.iter().map(|frame| frame.bytes().len()).sum();
             }
             Phase::Live => self.places.set(partition, place),
             Phase::Ending => {}
@@ -218,57 +251,6 @@ impl Connection {
         }
     }
 
-    /// It has its place: what must be refetched comes first, then what was missed, then that it is up to date, then
-    /// what came in meanwhile. If too much came in meanwhile, it refetches everything and then is up to date.
-    pub fn begin(&mut self, starts: &[Start], stats: &mut Stats) {
-        let Phase::Joining(waiting) = &mut self.phase else { return };
-        let waiting = std::mem::take(waiting);
-        self.phase = Phase::Live;
-        for start in starts {
-            self.places.set(start.partition, start.from);
-            for (address, reason) in start.resync.iter().filter(|_| self.owes.is_none()) {
-                self.queue.push_extra(None, control::resync(address, *reason));
-                stats.resynced(*reason, 1);
-            }
-        }
-        for start in starts {
-            for event in &start.replay {
-                self.replay(event, start.tail, stats);
-            }
-            self.places.set(start.partition, start.place);
-        }
-        self.push_ready();
-        for (partition, id, frame) in waiting.frames {
-            if self.places.advance(partition, id) {
-                self.enqueue(&frame, false, stats);
-            }
-        }
-        self.wake();
-    }
-
-    fn replay(&mut self, event: &Dispatch, tail: bool, stats: &mut Stats) {
-        let Some(frame) = event.frame() else { return };
-        if !tail {
-            if self.places.advance(event.partition, event.id) {
-                self.enqueue(&frame, true, stats);
-            }
-        } else if self.wants(&frame) && self.owes.is_none() {
-            // The latest event is older than what comes next: its id would put the cursor back.
-            self.queue.push_extra(None, frame.without_id());
-            stats.dispatched += 1;
-        }
-    }
-
-    fn push_ready(&mut self) {
-        if self.owes.is_some() {
-            // It comes after what is owed.
-            self.until_ready = 1;
-            return;
-        }
-        self.queue.push_extra(None, control::ready(&self.cursor(), &self.name, &self.follow.addresses));
-        self.until_ready = self.queue.len();
-    }
-
     /// Queues a heartbeat, which carries the cursor, lifted to the watermarks. A connection that does not read gets
     /// none, and one that is owed a resync keeps its cursor.
     pub fn tick(&mut self, watermarks: &[Option<Place>], encode: impl FnOnce(String) -> Bytes) {
@@ -278,40 +260,24 @@ impl Connection {
         let frame = match self.phase {
             Phase::Live => {
                 self.places.lift(watermarks);
+                self.note_written();
                 encode(self.cursor())
             }
             Phase::Joining(_) => control::keep_alive(),
             Phase::Ending => return,
         };
-        self.queue.push_extra(None, frame);
+        self.queue.push_extra(Entry::Said(Box::new(frame)));
         self.wake();
     }
 
-    /// Ends it, after all that waits, and `last`.
+    /// Ends it, after all that waits, and `last`. What it holds back stays behind, and its cursor with it: the connection
+    /// that comes next gets that as replay.
     pub fn end(&mut self, last: Option<Bytes>) {
         if !self.is_ending() {
             self.phase = Phase::Ending;
-            last.into_iter().for_each(|last| self.queue.push_extra(None, last));
+            last.into_iter().for_each(|last| self.queue.push_extra(Entry::Said(Box::new(last))));
             self.wake();
         }
-    }
-
-    /// The next bytes to write. What is owed comes first, but not to one that ends: its cursor is from before, so it is
-    /// told when it comes back.
-    pub fn next(&mut self, stats: &mut Stats) -> Option<Bytes> {
-        if let Some(reason) = self.owes.filter(|_| self.is_live()) {
-            self.owes = None;
-            for address in self.follow.addresses.iter() {
-                self.queue.push_extra(None, control::resync(address, reason));
-                stats.resynced(reason, 1);
-            }
-            if self.until_ready > 0 {
-                self.push_ready();
-            }
-        }
-        let chunk = self.queue.pop()?;
-        self.until_ready = self.until_ready.saturating_sub(1);
-        Some(chunk)
     }
 
     /// Asks to be woken when there is more to write.

@@ -39,17 +39,17 @@ impl Hub {
     /// go with all that they got until then.
     pub fn dispatch(&mut self, event: &Dispatch) -> usize {
         match event.frames.as_slice() {
-            [(address, frame)] => self.dispatch_one(event, address, frame),
+            [(address, frame)] => self.dispatch_one(address, frame),
             _ => self.dispatch_several(event),
         }
     }
 
-    fn dispatch_one(&mut self, event: &Dispatch, address: &Arc<Address>, frame: &Frame) -> usize {
-        let Self { table, connections, stats, due, .. } = self;
+    fn dispatch_one(&mut self, address: &Address, frame: &Frame) -> usize {
+        let Self { table, connections, wheel, stats, due, .. } = self;
         let mut count = 0;
         for slot in table.followers(address) {
             if let Some(connection) = connections.get_mut(slot as usize) {
-                connection.take(event.partition, event.id, frame, stats, due);
+                connection.give(frame, slot, wheel, stats, due);
             }
             count += 1;
         }
@@ -72,7 +72,7 @@ impl Hub {
                 Dispatch { frames, ..*event }.frame()
             });
             if let (Some(frame), Some(connection)) = (frame, self.connections.get_mut(slot as usize)) {
-                connection.take(event.partition, event.id, frame, &mut self.stats, &mut self.due);
+                connection.give(frame, slot, &mut self.wheel, &mut self.stats, &mut self.due);
             }
         }
         count
@@ -92,11 +92,13 @@ impl Hub {
             self.end(key);
             return;
         };
-        let mut stats = std::mem::take(&mut self.stats);
-        if let Some(connection) = self.get(key) {
-            connection.begin(&starts, &mut stats);
+        let Self { connections, wheel, stats, due, .. } = self;
+        let connection = connections.get_mut(key.slot as usize).filter(|connection| connection.serial == key.serial);
+        if let Some(connection) = connection {
+            for frame in connection.begin(&starts, wheel.now(), stats) {
+                connection.give(&frame, key.slot, wheel, stats, due);
+            }
         }
-        self.stats = stats;
     }
 
     fn resync(&mut self, resync: &Resync) {
@@ -106,7 +108,7 @@ impl Hub {
             let frame = control::resync(address, *reason);
             for slot in table.followers(address) {
                 if let Some(connection) = connections.get_mut(slot as usize) {
-                    connection.resync(&frame, *reason, stats);
+                    connection.resync(address, &frame, *reason, stats);
                     if let Some((partition, place)) = restart {
                         connection.restart(partition, place);
                     }

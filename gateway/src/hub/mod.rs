@@ -4,6 +4,7 @@
 //! said to the reader through its handle.
 
 mod connection;
+mod delays;
 mod deliveries;
 mod drain;
 mod open;
@@ -13,13 +14,14 @@ mod stats;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wheel;
 mod worker;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -33,6 +35,7 @@ pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
 
 use self::table::Table;
+use self::wheel::Wheel;
 use crate::control::{self, Goodbye};
 use crate::reader::delivery::ConnectionKey;
 use crate::reader::{Command, From, Join, ReaderHandle, WorkerId};
@@ -49,6 +52,8 @@ pub struct Hub {
     serial: u64,
     watermarks: Vec<Option<Place>>,
     stats: Stats,
+    /// When connections that hold something back must be woken.
+    wheel: Wheel,
     /// Of the connections that got events since the last [`Hub::wake`].
     due: Vec<Waker>,
     /// Whether new connections are turned away, as the process is about to end.
@@ -57,7 +62,13 @@ pub struct Hub {
 
 impl Hub {
     /// An empty hub.
-    pub fn new(worker: WorkerId, reader: ReaderHandle, partitions: Partitions, options: HubOptions) -> Self {
+    pub fn new(
+        worker: WorkerId,
+        reader: ReaderHandle,
+        partitions: Partitions,
+        options: HubOptions,
+        now: Instant,
+    ) -> Self {
         Self {
             worker,
             reader,
@@ -68,6 +79,7 @@ impl Hub {
             serial: 0,
             watermarks: vec![None; usize::from(partitions.count())],
             stats: Stats::default(),
+            wheel: Wheel::new(now),
             due: Vec::new(),
             draining: false,
         }
@@ -109,7 +121,8 @@ impl Hub {
         if self.get(key).is_none() {
             return;
         }
-        let connection = self.connections.remove(key.slot as usize);
+        let mut connection = self.connections.remove(key.slot as usize);
+        connection.take_timer().into_iter().for_each(|timer| self.wheel.disarm(timer));
         for stand in connection.stands {
             if let Some(address) = self.table.leave(stand) {
                 self.reader.send(Command::Leave(self.worker, address));
@@ -120,6 +133,22 @@ impl Hub {
     fn get(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
         let connection = self.connections.get_mut(key.slot as usize)?;
         (connection.serial == key.serial).then_some(connection)
+    }
+
+    /// Time has come to `now`: what connections hold back and is due goes into their queues. No event knows of the time
+    /// but by this.
+    pub fn advance(&mut self, now: Instant) {
+        for key in self.wheel.advance(now) {
+            let connection = self.connections.get_mut(key.slot as usize);
+            if let Some(connection) = connection.filter(|connection| connection.serial == key.serial) {
+                connection.flush(key.slot, &mut self.wheel);
+            }
+        }
+    }
+
+    /// Whether some connection is to be woken at some moment.
+    pub fn has_timers(&self) -> bool {
+        !self.wheel.is_empty()
     }
 
     /// The next bytes that a connection writes; `None` when it has ended.
@@ -240,6 +269,7 @@ impl Hub {
             size.connections += 1;
             size.follows += connection.stands.len() as i64;
             size.queued_bytes += connection.queued_bytes() as i64;
+            size.delayed += connection.delayed() as i64;
         }
         size
     }

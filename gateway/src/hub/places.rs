@@ -2,15 +2,20 @@
 
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Cursor, Id, Partition, Partitions};
+use tidings_shared::{Id, Partition};
 
 /// Where a connection is in each partition that it follows. With one partition it needs no allocation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Places {
     places: SmallVec<[(Partition, Place); 1]>,
 }
 
 impl Places {
+    /// Takes over all places of another.
+    pub fn set_all(&mut self, other: &Self) {
+        self.places.clone_from(&other.places);
+    }
+
     /// Sets the place in a partition, also back.
     pub fn set(&mut self, partition: Partition, place: Place) {
         match self.places.iter_mut().find(|(known, _)| *known == partition) {
@@ -19,9 +24,19 @@ impl Places {
         }
     }
 
+    /// The place in a partition.
+    pub fn get(&self, partition: Partition) -> Option<Place> {
+        self.places.iter().find(|(known, _)| *known == partition).map(|(_, place)| *place)
+    }
+
     /// Whether it follows anything of the partition.
     pub fn contains(&self, partition: Partition) -> bool {
-        self.places.iter().any(|(known, _)| *known == partition)
+        self.get(partition).is_some()
+    }
+
+    /// The partitions of which it follows anything.
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> {
+        self.places.iter().map(|(partition, _)| *partition)
     }
 
     /// Moves on to `id`. False if the connection is there already, or not yet anywhere in the partition.
@@ -43,12 +58,5 @@ impl Places {
                 place.id = place.id.max(watermark.id);
             }
         }
-    }
-
-    /// The cursor.
-    pub fn cursor(&self, partitions: Partitions) -> String {
-        let mut cursor = Cursor::new(partitions);
-        self.places.iter().for_each(|(partition, place)| cursor.set(*partition, *place));
-        cursor.encode()
     }
 }

@@ -1,79 +1,128 @@
 //! A connection's backlog, bounded in bytes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
+use tidings_shared::Address;
 
-/// Bytes that wait to be written, in order. Holds at most `limit` bytes of live frames; a replay, which is bounded
-/// where it is read, comes on top.
+use super::places::Places;
+use crate::frame::Frame;
+
+/// One thing that waits to be written. It is as small as two numbers: what is large is shared, or rare.
+#[derive(Debug)]
+pub enum Entry {
+    /// An event in its turn. Ids of these rise within each partition.
+    Event(Frame),
+    /// An event that was held back while later ones went on.
+    Late(Frame),
+    /// No bytes: what was said before this makes the event needless.
+    Covered(Frame),
+    /// What is no event of the live stream and moves nobody's cursor by itself: a resync, a heartbeat, the end.
+    Said(Box<Bytes>),
+    /// That the connection is up to date, at these places.
+    Ready(Box<Places>),
+}
+
+impl Entry {
+    fn len(&self) -> usize {
+        match self {
+            Self::Event(frame) | Self::Late(frame) => frame.bytes().len(),
+            Self::Said(bytes) => bytes.len(),
+            Self::Covered(_) | Self::Ready(_) => 0,
+        }
+    }
+}
+
+/// What waits to be written, in order. Holds at most `limit` bytes of live frames; a replay, which is bounded where it is
+/// read, comes on top.
+///
+/// The bytes are those of the frames, which connections share; what a connection has for itself is an [`Entry`] for
+/// each.
 #[derive(Debug)]
 pub struct Queue {
-    chunks: VecDeque<Bytes>,
+    entries: VecDeque<Entry>,
     bytes: usize,
     limit: usize,
     /// What came on top: allowed until the queue has run empty.
     extra: usize,
-    /// Whether the chunk taken last was only the beginning of an event, and the first one here is its rest.
-    open: bool,
+    /// Bytes that are held back, and will come in later. They count as if they were here.
+    held: usize,
 }
 
 impl Queue {
     /// An empty queue, which costs no allocation.
     pub fn new(limit: usize) -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0, limit, extra: 0, open: false }
+        Self { entries: VecDeque::new(), bytes: 0, limit, extra: 0, held: 0 }
     }
 
-    /// Appends an event, with its `id:` line if that is apart from it: both or none. If it does not fit, everything is
-    /// dropped, and the answer is false: the caller owes a resync.
-    #[must_use]
-    pub fn push(&mut self, id: Option<Bytes>, event: Bytes) -> bool {
-        let len = id.as_ref().map_or(0, Bytes::len) + event.len();
-        if self.bytes + len > self.limit + self.extra {
-            self.clear();
-            return false;
+    /// Whether so many more bytes fit.
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.bytes() + bytes <= self.limit + self.extra
+    }
+
+    /// Appends what was made sure to fit.
+    pub fn push(&mut self, entry: Entry) {
+        self.bytes += entry.len();
+        self.entries.push_back(entry);
+    }
+
+    /// Appends on top of the limit.
+    pub fn push_extra(&mut self, entry: Entry) {
+        self.extra += entry.len();
+        self.push(entry);
+    }
+
+    /// Makes room for bytes that will come in later, and were made sure to fit.
+    pub fn hold(&mut self, bytes: usize) {
+        self.held += bytes;
+    }
+
+    /// They come in now, or never.
+    pub fn release(&mut self, bytes: usize) {
+        self.held -= bytes;
+    }
+
+    /// Drops each event that may be coalesced if later ones in the queue name all its addresses, under its event name:
+    /// of each address the latest stays, in its own place, so ids stay in order. Tells `drop` of each.
+    ///
+    /// False if that freed less than a quarter of what the queue holds at the most. Then it is not worth to go on so:
+    /// the next push would look through all of it again for as little.
+    pub fn collapse(&mut self, mut drop: impl FnMut(&Frame)) -> bool {
+        let before = self.bytes;
+        let mut named: HashSet<(Option<&str>, &Address)> = HashSet::new();
+        let mut keep = vec![true; self.entries.len()];
+        for (entry, keep) in self.entries.iter().zip(&mut keep).rev() {
+            let (Entry::Event(frame) | Entry::Late(frame)) = entry else { continue };
+            let mut fresh = false;
+            for address in frame.addresses() {
+                fresh |= named.insert((frame.name(), address));
+            }
+            if frame.is_coalescable() && !fresh {
+                *keep = false;
+                self.bytes -= frame.bytes().len();
+                drop(frame);
+            }
         }
-        id.into_iter().for_each(|id| self.append(id));
-        self.append(event);
-        true
+        let mut keep = keep.into_iter();
+        self.entries.retain(|_| keep.next().unwrap_or(true));
+        before - self.bytes >= self.limit / 4
     }
 
-    /// Appends an event on top of the limit.
-    pub fn push_extra(&mut self, id: Option<Bytes>, event: Bytes) {
-        for chunk in id.into_iter().chain([event]) {
-            self.extra += chunk.len();
-            self.append(chunk);
-        }
-    }
-
-    fn append(&mut self, chunk: Bytes) {
-        self.bytes += chunk.len();
-        self.chunks.push_back(chunk);
-    }
-
-    /// The oldest chunk.
-    pub fn pop(&mut self) -> Option<Bytes> {
-        let Some(chunk) = self.chunks.pop_front() else {
-            self.clear();
+    /// The oldest entry, to be written.
+    pub fn pop(&mut self) -> Option<Entry> {
+        let Some(entry) = self.entries.pop_front() else {
+            // Memory too: an idle connection must cost nothing.
+            self.entries = VecDeque::new();
+            self.extra = 0;
             return None;
         };
-        self.bytes -= chunk.len();
-        self.open = !chunk.ends_with(b"\n\n");
-        Some(chunk)
+        self.bytes -= entry.len();
+        Some(entry)
     }
 
-    /// Drops everything, memory too: an idle connection must cost nothing. Only the rest of an event whose beginning
-    /// was taken already stays, or its `id:` would become that of what is written next.
+    /// Drops everything, also what is held back.
     pub fn clear(&mut self) {
-        let rest = self.chunks.pop_front().filter(|_| self.open);
-        self.chunks = VecDeque::new();
-        self.bytes = 0;
-        self.extra = 0;
-        rest.into_iter().for_each(|rest| self.push_extra(None, rest));
-    }
-
-    /// How many chunks wait.
-    pub fn len(&self) -> usize {
-        self.chunks.len()
+        *self = Self::new(self.limit);
     }
 
     /// The most bytes of live frames.
@@ -81,65 +130,16 @@ impl Queue {
         self.limit
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait, here or held back.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.held
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing waits to be written now.
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.entries.is_empty()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    fn bytes(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
-    #[test]
-    fn overflow_drops_all_and_says_so() {
-        let mut queue = Queue::new(10);
-        assert!(queue.push(None, bytes("1234\n\n")));
-        assert!(!queue.push(None, bytes("789\n\n")));
-        assert_eq!((queue.pop(), queue.bytes()), (None, 0));
-        assert!(queue.push(None, bytes("x\n\n")));
-        assert_eq!(queue.pop(), Some(bytes("x\n\n")));
-    }
-
-    #[test]
-    fn a_replay_does_not_push_live_frames_out() {
-        let mut queue = Queue::new(4);
-        queue.push_extra(None, bytes("a long replay\n\n"));
-        assert!(queue.push(None, bytes("li\n\n")));
-        assert!(!queue.push(None, bytes("!")));
-    }
-
-    #[test]
-    fn the_rest_of_an_event_outlives_the_queue() {
-        let mut queue = Queue::new(20);
-        assert!(queue.push(Some(bytes("id: 1\n")), bytes("data\n\n")));
-        assert_eq!(queue.pop(), Some(bytes("id: 1\n")));
-        assert!(queue.push(None, bytes("other\n\n")));
-        assert!(!queue.push(None, bytes("too much\n\n")));
-        assert_eq!((queue.pop(), queue.pop()), (Some(bytes("data\n\n")), None));
-    }
-
-    proptest! {
-        #[test]
-        fn never_holds_more_than_its_limit(sizes in vec((0..20_usize, 0..40_usize), 0..60), limit in 0..100_usize) {
-            let mut queue = Queue::new(limit);
-            for (id, event) in sizes {
-                let before = queue.bytes();
-                let fits = queue.push(Some(Bytes::from(vec![b'x'; id])), Bytes::from(vec![b'x'; event]));
-                prop_assert_eq!(fits, before + id + event <= limit);
-                prop_assert!(queue.bytes() <= limit);
-            }
-        }
-    }
-}
+mod tests;

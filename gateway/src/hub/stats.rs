@@ -9,6 +9,8 @@ use crate::control::Reason;
 pub struct Stats {
     /// Frames put into queues.
     pub dispatched: u64,
+    /// Events whose place a newer one took.
+    pub coalesced: u64,
     /// Addresses that connections were told to refetch, by reason.
     pub resyncs: [u64; Reason::ALL.len()],
     /// From the id of each event, which is the store's clock at publishing, to the end of its dispatch.
@@ -33,4 +35,6 @@ pub struct Size {
     pub follows: i64,
     /// Bytes that wait in their queues.
     pub queued_bytes: i64,
+    /// Events that they hold back.
+    pub delayed: i64,
 }

@@ -1,12 +1,14 @@
 //! The hub, told by hand what a reader would tell it.
 
 mod model;
+mod paced;
 pub(crate) mod rig;
 
 use super::*;
 use crate::control::Reason;
-use crate::reader::delivery::{Delivery, Start};
+use crate::reader::delivery::{Delivery, Resync, Start};
 use rig::{Rig, Saw, event, partition_of, place, start};
+use tidings_shared::Cursor;
 
 #[test]
 fn an_answer_that_comes_after_the_end_does_not_bring_a_connection_back() {
@@ -18,10 +20,10 @@ fn an_answer_that_comes_after_the_end_does_not_bring_a_connection_back() {
 }
 
 #[test]
-fn an_id_never_parts_from_its_event_when_the_queue_overflows() {
-    // Small enough that the second event does not fit, and read in between its id and its data.
+fn a_resync_carries_no_id_and_an_event_always_one() {
+    // Small enough that some events do not fit, and read from in between.
     for read_first in [false, true] {
-        let mut rig = Rig::new(4, 300);
+        let mut rig = Rig::new(4, 150);
         let key = rig.live(&["a", "b"]);
         rig.dispatch(&event(11, &["a"], rig.partitions));
         let mut bytes = if read_first { rig.chunk(key) } else { Vec::new() };
@@ -31,20 +33,10 @@ fn an_id_never_parts_from_its_event_when_the_queue_overflows() {
         bytes.extend(rig.bytes(key));
         let frames = rig::parse(&bytes);
         let resync = frames.iter().position(|frame| frame.resync().is_some()).unwrap();
-        assert!(frames.iter().all(|frame| frame.resync().is_none() || frame.id.is_none()), "{frames:?}");
-        assert!(frames[..resync].iter().all(|frame| frame.id.is_some()), "{frames:?}");
+        assert_eq!(resync, usize::from(read_first));
+        assert!(frames.iter().all(|frame| frame.resync().is_none() == frame.id.is_some()), "{frames:?}");
         assert_eq!(frames.iter().filter(|frame| frame.resync().is_some()).count(), 2);
     }
-}
-
-#[test]
-fn an_id_that_does_not_fit_takes_its_event_along() {
-    let partitions = Partitions::new(4).unwrap();
-    let one = event(11, &["a"], partitions).frames[0].1.bytes().len();
-    let mut rig = Rig::new(4, one);
-    let key = rig.live(&["a"]);
-    rig.dispatch(&event(11, &["a"], partitions));
-    assert_eq!(rig.read(key), [Saw::resync("a", Reason::Slow)]);
 }
 
 #[test]
@@ -157,7 +149,7 @@ fn streams_grow_about_as_old_as_they_may() {
 #[test]
 fn who_waits_for_its_turn_hears_nothing_and_then_joins() {
     let mut rig = Rig::new(1, 1_000);
-    let key = rig.hub.add(Follow { addresses: [rig::address("a")].into(), types: [].into() });
+    let key = rig.hub.add(Follow { addresses: [rig::address("a")].into(), types: [].into(), every: None });
     rig.dispatch(&event(11, &["a"], rig.partitions));
     assert_eq!(rig.bytes(key), b"");
     assert!(rig.commands.try_recv().is_err(), "nothing is asked for it");
@@ -170,7 +162,7 @@ fn who_waits_for_its_turn_hears_nothing_and_then_joins() {
 #[test]
 fn a_turn_that_comes_too_late_is_nobody_s() {
     let mut rig = Rig::new(1, 1_000);
-    let follow = || Follow { addresses: [rig::address("a")].into(), types: [].into() };
+    let follow = || Follow { addresses: [rig::address("a")].into(), types: [].into(), every: None };
     let (left, ended) = (rig.hub.add(follow()), rig.hub.add(follow()));
     rig.hub.leave(left);
     rig.hub.drain();

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::iter;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_shared::Partitions;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
+use super::wheel::TICK;
 use super::{Hub, SharedHub, Size, Told, drain};
 use crate::clock;
 use crate::control::Reason;
@@ -58,7 +60,7 @@ pub fn spawn(
     drain: Told,
 ) -> HubHandle {
     let (worker, deliveries) = reader.register();
-    let hub = Hub::new(worker, reader.clone(), partitions, options.clone());
+    let hub = Hub::new(worker, reader.clone(), partitions, options.clone(), Instant::now());
     let hub = Rc::new(RefCell::new(hub));
     let feed = actix_web::rt::spawn(feed(Rc::clone(&hub), deliveries, options.heartbeat, metrics));
     actix_web::rt::spawn(watch_feed(Rc::clone(&hub), feed));
@@ -78,9 +80,12 @@ async fn watch_feed(hub: SharedHub, feed: JoinHandle<()>) {
 async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, heartbeat: Duration, metrics: Metrics) {
     let mut beats = tokio::time::interval(heartbeat / SHARES as u32);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut share = 0;
     let mut counted = Size::default();
     loop {
+        let has_timers = hub.borrow().has_timers();
         tokio::select! {
             parcel = deliveries.recv() => {
                 let Some(parcel) = parcel else { return };
@@ -90,6 +95,7 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
                 share = (share + 1) % SHARES;
                 hub.borrow_mut().tick(share, SHARES);
             }
+            _ = ticks.tick(), if has_timers => hub.borrow_mut().advance(Instant::now()),
             _ = seconds.tick() => report(&hub, &metrics, &mut counted),
         }
     }
@@ -98,6 +104,7 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
 /// Takes a delivery and what waits behind it, and only then wakes the connections that got events: what came close
 /// together goes out in one write. Other tasks run meanwhile if it takes long.
 async fn turn(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedReceiver<Parcel>) {
+    hub.borrow_mut().advance(Instant::now());
     let mut pace = Pace::new(hub);
     let waiting = iter::from_fn(|| deliveries.try_recv().ok());
     for Parcel { delivery, room } in iter::once(first).chain(waiting).take(TURN) {
@@ -162,6 +169,7 @@ fn report(hub: &SharedHub, metrics: &Metrics, counted: &mut Size) {
     let mut hub = hub.borrow_mut();
     let stats = hub.take_stats();
     metrics.add_frames_dispatched(stats.dispatched);
+    metrics.add_frames_coalesced(stats.coalesced);
     for (reason, count) in Reason::ALL.into_iter().zip(stats.resyncs).filter(|(_, count)| *count > 0) {
         metrics.add_resyncs(reason, count);
     }
@@ -172,6 +180,7 @@ fn report(hub: &SharedHub, metrics: &Metrics, counted: &mut Size) {
     metrics.add_connections(size.connections - counted.connections);
     metrics.add_follows(size.follows - counted.follows);
     metrics.add_queue_bytes(size.queued_bytes - counted.queued_bytes);
+    metrics.add_delayed(size.delayed - counted.delayed);
     *counted = size;
 }
 

@@ -43,7 +43,9 @@ struct Inner {
     follows: Gauge,
     addresses: Gauge,
     queue: Gauge,
+    delayed: Gauge,
     dispatched: Counter,
+    coalesced: Counter,
     received: Counter,
     resyncs: Counts,
     connects: Counts,
@@ -73,7 +75,13 @@ impl Metrics {
             follows: add(r, "follows", "Addresses that connections follow, each counted for each connection"),
             addresses: add(r, "addresses_followed", "Addresses that at least one connection follows"),
             queue: add(r, "queue_bytes", "Bytes that wait for connections to read them"),
+            delayed: add(r, "delayed", "Events that connections hold back until their moment (`spread`, `every`)"),
             dispatched: add(r, "frames_dispatched", "Events put in a connection's queue"),
+            coalesced: add(
+                r,
+                "frames_coalesced",
+                "Events of these whose place a newer one took before they were written",
+            ),
             received: add(r, "events_received", "Events that came from the store"),
             resyncs: counts::<Reason>(r, "resyncs", "Times that a connection was told to refetch an address"),
             connects: counts::<Connect>(r, "connects", "Connections that were accepted"),
@@ -127,9 +135,19 @@ impl Metrics {
         self.0.queue.inc_by(change);
     }
 
+    /// Changes the number of events that connections hold back.
+    pub fn add_delayed(&self, change: i64) {
+        self.0.delayed.inc_by(change);
+    }
+
     /// Adds events that were put in a connection's queue.
     pub fn add_frames_dispatched(&self, count: u64) {
         self.0.dispatched.inc_by(count);
+    }
+
+    /// Adds events whose place a newer one took.
+    pub fn add_frames_coalesced(&self, count: u64) {
+        self.0.coalesced.inc_by(count);
     }
 
     /// Adds events that came from the store.
@@ -270,7 +288,9 @@ mod tests {
             "follows",
             "addresses_followed",
             "queue_bytes",
+            "delayed",
             "frames_dispatched_total",
+            "frames_coalesced_total",
             "events_received_total",
             "resyncs_total{reason=\"history-lost\"}",
             "resyncs_total{reason=\"slow\"}",
@@ -309,7 +329,10 @@ mod tests {
         fed.add_follows(7);
         fed.set_addresses_followed(4);
         fed.add_queue_bytes(1000);
+        fed.add_delayed(6);
+        fed.add_delayed(-2);
         fed.add_frames_dispatched(11);
+        fed.add_frames_coalesced(9);
         fed.add_events_received(12);
         fed.add_resyncs(Reason::HistoryLost, 3);
         fed.add_connect(Connect::Poll);
@@ -330,7 +353,9 @@ mod tests {
             ("follows", "7"),
             ("addresses_followed", "4"),
             ("queue_bytes", "1000"),
+            ("delayed", "4"),
             ("frames_dispatched_total", "11"),
+            ("frames_coalesced_total", "9"),
             ("events_received_total", "12"),
             ("resyncs_total{reason=\"history-lost\"}", "3"),
             ("connects_total{kind=\"poll\"}", "1"),
@@ -369,7 +394,7 @@ mod tests {
         let text = metrics.render();
         let starting = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
         assert_eq!(starting("# HELP tidings_"), starting("# TYPE tidings_"));
-        assert_eq!(starting("# HELP tidings_"), 21);
+        assert_eq!(starting("# HELP tidings_"), 23);
         assert!(text.ends_with("# EOF\n"));
     }
 }

@@ -274,10 +274,12 @@ mod tests {
     use tidings_shared::cursor::Place;
     use tidings_shared::{Epoch, Message, Partitions};
 
+    use crate::frame::Encoder;
+
     fn frame(id: Id) -> Frame {
         let place = Place { epoch: Epoch::from_random(1), id };
         let message = Message::decode(r#"c - - - - {"time":"t"}"#).unwrap();
-        Frame::encode(place, &message, &"a".parse().unwrap(), Partitions::ONE).unwrap()
+        Encoder::of(Partitions::ONE).encode(place, &message, &Arc::new("a".parse().unwrap())).unwrap()
     }
 
     fn id(ms: u64) -> Id {

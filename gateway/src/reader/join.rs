@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
-use tidings_shared::{Address, Cursor, Id, Partition, Partitions};
+use tidings_shared::{Address, Cursor, Id, Partition};
 
 use super::delivery::{ConnectionKey, Start};
 use super::followed::FollowTable;
@@ -12,7 +12,7 @@ use super::outbox::WorkerId;
 use super::partition::PartitionState;
 use super::replay;
 use crate::control::Reason;
-use crate::frame::Frame;
+use crate::frame::{Encoder, Frame};
 use crate::store::{History, Status};
 
 /// Where a connection wants to begin.
@@ -77,7 +77,7 @@ pub struct Read {
 /// Splits a join by partition and plans each part. What is served from memory may be `bytes` of frames in each.
 /// `None` if a partition has no place yet.
 pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: u64) -> Option<Vec<Part>> {
-    let partitions = states.first()?.partitions;
+    let partitions = states.first()?.encoder.partitions;
     let mut parts: Vec<Part> = Vec::new();
     for partition in partitions.all() {
         let here = |address: &&Arc<Address>| partitions.of(address) == partition;
@@ -140,7 +140,7 @@ pub fn start(
     read: Read,
     history: &History,
     table: &mut FollowTable,
-    partitions: Partitions,
+    encoder: &Encoder,
 ) -> Start {
     let Read { span, at, resync } = read;
     let place = Place { epoch: at.epoch, id: history.last };
@@ -151,7 +151,7 @@ pub fn start(
     };
     let (replay, resync_each) = (Vec::new(), Vec::new());
     let mut start = Start { partition: part.partition, place, from, replay, tail, resync: resync_each };
-    let read = replay::encode(history, &part.addresses, at.epoch, partitions);
+    let read = replay::encode(history, &part.addresses, at.epoch, encoder);
     let frames = read.iter().filter_map(|(address, read)| Some((address, read.as_ref().ok()?)));
     start.replay =
         replay::merge(part.partition, frames.flat_map(|(a, frames)| frames.iter().map(move |frame| (a, frame))));

@@ -147,7 +147,7 @@ impl Reader {
                 return Err(NoStart::Behind(part.partition));
             }
             let part = Part { plan: Plan::Read(read), ..part };
-            starts.push(join::start(&join.from, &part, read, &history, &mut self.table, self.partitions));
+            starts.push(join::start(&join.from, &part, read, &history, &mut self.table, &self.encoder));
         }
         Ok(starts)
     }

@@ -38,7 +38,9 @@ use self::followed::FollowTable;
 use self::outbox::Outboxes;
 use self::partition::PartitionState;
 use self::requests::Requests;
+use crate::frame::Encoder;
 use crate::metrics::Metrics;
+use crate::spread::Spreads;
 use crate::store::{Session, Store, StoreError};
 
 /// What the reader is told at its start.
@@ -56,6 +58,8 @@ pub struct ReaderOptions {
     pub recent_bytes: usize,
     /// How long an address stays subscribed after the last connection left.
     pub linger: Duration,
+    /// The spread of events that have none of their own.
+    pub spreads: Spreads,
 }
 
 /// What a channel carries.
@@ -71,6 +75,7 @@ struct Reader {
     store: Store,
     options: ReaderOptions,
     partitions: Partitions,
+    encoder: Encoder,
     states: Vec<PartitionState>,
     table: FollowTable,
     routes: HashMap<Box<str>, Route>,
@@ -114,9 +119,11 @@ impl Reader {
     fn new(store: Store, options: ReaderOptions, status: Status, metrics: Metrics) -> Self {
         let partitions = store.partitions();
         let now = Instant::now();
+        let encoder = Encoder { partitions, spreads: options.spreads.clone() };
         Self {
             partitions,
-            states: partitions.all().map(|p| PartitionState::new(p, partitions, now)).collect(),
+            states: partitions.all().map(|p| PartitionState::new(p, encoder.clone(), now)).collect(),
+            encoder,
             table: FollowTable::new(options.recent_bytes, options.linger),
             routes: HashMap::new(),
             outboxes: Outboxes::default(),

@@ -169,7 +169,7 @@ fn size(delivery: &Delivery) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Frame;
+    use crate::frame::Encoder;
     use crate::reader::delivery::ConnectionKey;
     use tidings_shared::{Address, Epoch, Id, Message, Partitions};
 
@@ -185,7 +185,7 @@ mod tests {
         let address: Arc<Address> = Arc::new("a".parse().unwrap());
         let text = format!("c - - - - {{\"data\":\"{}\"}}", "x".repeat(bytes));
         let (place, message) = (Place { epoch: Epoch::from_random(7), id }, Message::decode(&text).unwrap());
-        let frame = Frame::encode(place, &message, &address, Partitions::ONE).unwrap();
+        let frame = Encoder::of(Partitions::ONE).encode(place, &message, &address).unwrap();
         Dispatch { partition, id, frames: Frames::from_vec(vec![(address, frame)]) }
     }
 

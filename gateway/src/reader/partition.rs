@@ -6,17 +6,17 @@ use std::time::Instant;
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
 use tidings_shared::message::Delivered;
-use tidings_shared::{Address, Id, Partition, Partitions};
+use tidings_shared::{Address, Id, Partition};
 
 use super::delivery::Dispatch;
-use crate::frame::Frame;
+use crate::frame::Encoder;
 
 /// One partition as the reader sees it.
 #[derive(Debug)]
 pub struct PartitionState {
     partition: Partition,
-    /// How many there are.
-    pub partitions: Partitions,
+    /// Makes its frames.
+    pub encoder: Encoder,
     /// The watermark: everything up to here, of all that is followed, has been handed out. `None` before the first
     /// session.
     pub place: Option<Place>,
@@ -41,8 +41,8 @@ pub enum Step {
 
 impl PartitionState {
     /// A partition of which nothing is known yet.
-    pub fn new(partition: Partition, partitions: Partitions, now: Instant) -> Self {
-        Self { partition, partitions, place: None, highest: Id::ZERO, generation: 0, beacon: now, open: None }
+    pub fn new(partition: Partition, encoder: Encoder, now: Instant) -> Self {
+        Self { partition, encoder, place: None, highest: Id::ZERO, generation: 0, beacon: now, open: None }
     }
 
     /// Forgets what had come in half.
@@ -75,7 +75,7 @@ impl PartitionState {
         let mut events = self.close(|open| open.id != place.id);
         // One that is not above the watermark was part of what a recovery read.
         let new = self.place.is_none_or(|known| place.id > known.id);
-        let frame = if new { Frame::encode(place, &delivered.message, address, self.partitions) } else { None };
+        let frame = if new { self.encoder.encode(place, &delivered.message, address) } else { None };
         let Some(frame) = frame.map(|frame| (Arc::clone(address), frame)) else { return Step::Events(events) };
         match &mut self.open {
             Some(open) => open.frames.push(frame),
@@ -121,14 +121,15 @@ impl PartitionState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_shared::Epoch;
+    use tidings_shared::{Epoch, Partitions};
 
     fn place(ms: u64, epoch: u32) -> Place {
         Place { epoch: Epoch::from_random(epoch), id: Id { ms, seq: 0 } }
     }
 
     fn state() -> PartitionState {
-        let mut state = PartitionState::new(Partitions::ONE.get(0).unwrap(), Partitions::ONE, Instant::now());
+        let mut state =
+            PartitionState::new(Partitions::ONE.get(0).unwrap(), Encoder::of(Partitions::ONE), Instant::now());
         state.restart(place(10, 1));
         state
     }

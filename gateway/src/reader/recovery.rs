@@ -143,7 +143,7 @@ impl Reader {
             let asked = Asked { partition, addresses: some, span, bytes: BYTES.min(left) };
             let history = client.backfill(asked).await?;
             same_epoch(history.epoch, known.epoch)?;
-            for (address, read) in replay::encode(&history, some, known.epoch, self.partitions) {
+            for (address, read) in replay::encode(&history, some, known.epoch, &self.encoder) {
                 match read {
                     Ok(read) => {
                         left = left.saturating_sub(read.iter().map(|(_, frame)| frame.bytes().len() as u64).sum());

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Epoch, Id, Message, Partition, Partitions};
+use tidings_shared::{Address, Epoch, Id, Message, Partition};
 
 use super::delivery::{Dispatch, Frames};
 use super::followed::FollowTable;
-use crate::frame::Frame;
+use crate::frame::{Encoder, Frame};
 use crate::store::{History, Status};
 
 /// The frames of one address, as history holds them.
@@ -19,7 +19,7 @@ pub fn encode(
     history: &History,
     addresses: &[Arc<Address>],
     epoch: Epoch,
-    partitions: Partitions,
+    encoder: &Encoder,
 ) -> Vec<(Arc<Address>, Result<AddressFrames, Status>)> {
     let each = addresses.iter().zip(&history.entries).map(|(address, entries)| {
         if entries.status != Status::Complete {
@@ -27,7 +27,7 @@ pub fn encode(
         }
         let frame = |(id, text): &(Id, String)| {
             let message = Message::decode(text).ok()?;
-            Some((*id, Frame::encode(Place { epoch, id: *id }, &message, address, partitions)?))
+            Some((*id, encoder.encode(Place { epoch, id: *id }, &message, address)?))
         };
         // An entry that nobody could have written through the script is as good as lost.
         let frames: Option<AddressFrames> = entries.messages.iter().map(frame).collect();

@@ -49,6 +49,7 @@ impl Rig {
             replay_bytes,
             recent_bytes,
             linger: Duration::from_secs(30),
+            spreads: Spreads::default(),
         };
         let status = Status::new(partitions);
         let mut reader = Reader::new(Store::Memory(store.clone()), options, status, Metrics::new());

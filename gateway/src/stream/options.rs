@@ -1,5 +1,6 @@
 //! What a request asks for: read from its query and `Last-Event-ID`, checked whole before anything is done.
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub enum Kind {
 /// The longest that a poll may wait: proxies cut what is idle for a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(55);
 
+/// How often a connection may want refreshes of an address. Below that it may as well take each.
+const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
+
 /// Reads a request. The `Last-Event-ID` header wins over a cursor in the query: it is newer.
 pub fn read(
     kind: Kind,
@@ -53,7 +57,7 @@ pub fn read(
         None if asked.tail => From::Latest,
         None => From::Now,
     };
-    let follow = Follow { addresses: addresses.into(), types: Rc::from(asked.types) };
+    let follow = Follow { addresses: addresses.into(), types: Rc::from(asked.types), every: asked.every };
     Ok(Options { follow, from, wait: asked.wait })
 }
 
@@ -65,6 +69,7 @@ struct Asked {
     last_event_id: Option<String>,
     tail: bool,
     wait: Option<Duration>,
+    every: Option<Duration>,
 }
 
 impl Asked {
@@ -89,6 +94,8 @@ impl Asked {
                 };
             }
             "wait" if kind == Kind::Poll => self.wait = Some(wait(value)?),
+            // A poll asks as often as it wants.
+            "every" if kind == Kind::Stream => self.every = Some(every(value)?),
             _ => return Err(Invalid::new("query parameter", name, allowed(kind))),
         }
         Ok(())
@@ -97,7 +104,7 @@ impl Asked {
 
 fn allowed(kind: Kind) -> &'static str {
     match kind {
-        Kind::Stream => "topic, types, cursor, tail",
+        Kind::Stream => "topic, types, cursor, tail, every",
         Kind::Poll => "topic, types, cursor, tail, wait",
     }
 }
@@ -105,6 +112,11 @@ fn allowed(kind: Kind) -> &'static str {
 fn wait(value: &str) -> Result<Duration, Invalid> {
     let wait = humantime::parse_duration(value).ok().filter(|wait| *wait <= LONGEST_WAIT);
     wait.ok_or_else(|| Invalid::new("wait", value, "a duration from 0 to 55s, such as 25s"))
+}
+
+fn every(value: &str) -> Result<Duration, Invalid> {
+    let every = humantime::parse_duration(value).ok().filter(|every| EVERY.contains(every));
+    every.ok_or_else(|| Invalid::new("every", value, "a duration from 1s to 1h, such as 10s"))
 }
 
 fn addresses(topics: &[String], most: usize) -> Result<Vec<Arc<Address>>, Invalid> {
@@ -157,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn every_is_a_second_to_an_hour() {
+        let every = |value: &str| ask(Kind::Stream, &format!("topic=a&every={value}"), None);
+        assert_eq!(every("10s").unwrap().follow.every, Some(Duration::from_secs(10)));
+        assert_eq!(every("1h").unwrap().follow.every, Some(Duration::from_secs(3_600)));
+        for value in ["", "10", "999ms", "61m", "-1s", "often"] {
+            let error = every(value).unwrap_err();
+            assert_eq!((error.field(), error.value()), ("every", value));
+        }
+    }
+
+    #[test]
     fn names_the_field_and_the_value() {
         let wrong = |query: &str| {
             let error = ask(Kind::Poll, query, None).unwrap_err();
@@ -168,6 +191,7 @@ mod tests {
         assert_eq!(wrong("topic=a&tail=yes"), "tail=yes");
         assert_eq!(wrong("topic=a&wait=soon"), "wait=soon");
         assert_eq!(wrong("topic=a&wait=56s"), "wait=56s");
+        assert_eq!(wrong("topic=a&every=10s"), "query parameter=every");
         assert_eq!(wrong("topics=a"), "query parameter=topics");
         assert!(ask(Kind::Stream, "topic=a&wait=1s", None).is_err());
         let many: Vec<String> = (0..101).map(|n| format!("topic=t{n}")).collect();

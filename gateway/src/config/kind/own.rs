@@ -12,6 +12,7 @@ use crate::admission::Proxies;
 use crate::config::store_url::WrongUrl;
 use crate::config::{LogFormat, StoreUrl};
 use crate::cors::{Origins, WrongOrigin};
+use crate::spread::{self, Spreads};
 
 /// The URL of the store: the one setting with a secret in it.
 pub(in crate::config) struct Where;
@@ -113,6 +114,25 @@ impl Kind for Pages {
 
     fn allowed(&self) -> String {
         Origins::ALLOWED.into()
+    }
+}
+
+/// Spreads by pattern.
+pub(in crate::config) struct Spread;
+
+impl Kind for Spread {
+    type Value = Spreads;
+
+    fn read(&self, text: &str) -> Result<Spreads, String> {
+        text.parse().map_err(str::to_owned)
+    }
+
+    fn show(&self, value: &Spreads) -> toml::Value {
+        value.to_string().into()
+    }
+
+    fn allowed(&self) -> String {
+        spread::EXPECTED.into()
     }
 }
 

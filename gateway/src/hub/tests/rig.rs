@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Cursor, Epoch, Id, Message, Partition, Partitions};
 use tokio::sync::mpsc;
 
 use crate::control::Reason;
-use crate::frame::Frame;
+use crate::frame::Encoder;
 use crate::hub::{Follow, Hub, HubOptions};
 use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
 use crate::reader::{Command, From, ReaderHandle, Status};
@@ -28,7 +28,7 @@ impl Rig {
         let second = Duration::from_secs(1);
         let options =
             HubOptions { gateway: "gw".into(), queue, retry: second, heartbeat: second, max_age: Duration::ZERO };
-        let mut hub = Hub::new(0, reader, partitions, options);
+        let mut hub = Hub::new(0, reader, partitions, options, Instant::now());
         hub.lift(partitions.all().map(|_| Some(place(10))).collect());
         Self { hub, partitions, commands }
     }
@@ -38,14 +38,26 @@ impl Rig {
     }
 
     pub fn join_types(&mut self, names: &[&str], types: &[&str]) -> ConnectionKey {
-        let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
         let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
-        self.hub.join(Follow { addresses: addresses.into(), types: Rc::from(types) }, From::Now)
+        self.follow(names, types, None)
+    }
+
+    pub fn join_every(&mut self, names: &[&str], every: Option<Duration>) -> ConnectionKey {
+        self.follow(names, Vec::new(), every)
+    }
+
+    fn follow(&mut self, names: &[&str], types: Vec<String>, every: Option<Duration>) -> ConnectionKey {
+        let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
+        self.hub.join(Follow { addresses: addresses.into(), types: Rc::from(types), every }, From::Now)
     }
 
     /// A connection that is up to date at 10.
     pub fn live(&mut self, names: &[&str]) -> ConnectionKey {
-        let key = self.join(names);
+        self.live_every(names, None)
+    }
+
+    pub fn live_every(&mut self, names: &[&str], every: Option<Duration>) -> ConnectionKey {
+        let key = self.join_every(names, every);
         let mut starts: Vec<Start> = Vec::new();
         for name in names {
             let partition = partition_of(name, self.partitions);
@@ -224,20 +236,35 @@ pub fn event(ms: u64, names: &[&str], partitions: Partitions) -> Dispatch {
 }
 
 pub fn event_of(bits: u32, ms: u64, names: &[&str], partitions: Partitions) -> Dispatch {
-    dispatch(bits, ms, names, "-", partitions)
+    dispatch(bits, ms, names, "- - - - -", partitions)
 }
 
 pub fn typed(ms: u64, name: &str, event_type: &str) -> Dispatch {
-    dispatch(1, ms, &[name], event_type, Partitions::ONE)
+    dispatch(1, ms, &[name], &format!("- {event_type} - - -"), Partitions::ONE)
 }
 
-fn dispatch(bits: u32, ms: u64, names: &[&str], event_type: &str, partitions: Partitions) -> Dispatch {
-    let text = format!("c {event_type} - - - {{\"version\":{ms}}}");
+/// An event that may be coalesced.
+pub fn refresh(ms: u64, names: &[&str], partitions: Partitions) -> Dispatch {
+    dispatch(1, ms, names, "c - - - -", partitions)
+}
+
+/// The same, with a name that listeners listen for.
+pub fn named(ms: u64, name: &str, event_name: &str) -> Dispatch {
+    dispatch(1, ms, &[name], &format!("c - - - {event_name}"), Partitions::ONE)
+}
+
+/// An event that is spread.
+pub fn spread(ms: u64, names: &[&str], flags: &str, spread: Duration) -> Dispatch {
+    dispatch(1, ms, names, &format!("{flags} - {} - -", spread.as_millis()), Partitions::ONE)
+}
+
+fn dispatch(bits: u32, ms: u64, names: &[&str], header: &str, partitions: Partitions) -> Dispatch {
+    let text = format!("{header} {{\"version\":{ms}}}");
     let message = Message::decode(&text).unwrap();
     let place = Place { epoch: epoch(bits), id: id(ms) };
     let frame = |name: &&str| {
         let address = address(name);
-        let frame = Frame::encode(place, &message, &address, partitions).unwrap();
+        let frame = Encoder::of(partitions).encode(place, &message, &address).unwrap();
         (address, frame)
     };
     Dispatch { partition: partition_of(names[0], partitions), id: id(ms), frames: names.iter().map(frame).collect() }

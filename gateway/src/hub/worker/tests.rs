@@ -9,7 +9,7 @@ use tidings_shared::{Address, Epoch, Id, Message};
 use tokio::sync::watch;
 
 use super::*;
-use crate::frame::Frame;
+use crate::frame::Encoder;
 use crate::hub::Follow;
 use crate::reader::delivery::{ConnectionKey, Dispatch, Frames, Joined, Start};
 use crate::reader::{Command, From, Status};
@@ -20,7 +20,7 @@ fn options() -> HubOptions {
 }
 
 fn follow(address: &Arc<Address>) -> Follow {
-    Follow { addresses: Arc::from([Arc::clone(address)]), types: Rc::from([]) }
+    Follow { addresses: Arc::from([Arc::clone(address)]), types: Rc::from([]), every: None }
 }
 
 fn address() -> Arc<Address> {
@@ -57,8 +57,8 @@ fn place(ms: u64) -> Place {
 }
 
 fn event(address: &Arc<Address>, ms: u64) -> Dispatch {
-    let message = Message::decode(r#"c - - - - {"data":1}"#).unwrap();
-    let frame = Frame::encode(place(ms), &message, address, Partitions::ONE).unwrap();
+    let message = Message::decode(r#"- - - - - {"data":1}"#).unwrap();
+    let frame = Encoder::of(Partitions::ONE).encode(place(ms), &message, address).unwrap();
     let frames = Frames::from_vec(vec![(Arc::clone(address), frame)]);
     Dispatch { partition: Partitions::ONE.of(address), id: place(ms).id, frames }
 }
@@ -80,7 +80,7 @@ fn join(hub: &SharedHub, address: &Arc<Address>) -> ConnectionKey {
 #[tokio::test]
 async fn what_came_close_together_wakes_a_connection_once() {
     let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
-    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options())));
+    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options(), Instant::now())));
     let address = address();
     let connection = join(&hub, &address);
     let woken = Arc::new(Woken::default());
@@ -104,7 +104,7 @@ async fn what_came_close_together_wakes_a_connection_once() {
 #[actix_web::test]
 async fn one_that_reads_is_never_overrun() {
     let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
-    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options())));
+    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options(), Instant::now())));
     let address = address();
     let connection = join(&hub, &address);
     let reading = actix_web::rt::spawn({
@@ -131,7 +131,7 @@ async fn one_that_reads_is_never_overrun() {
 #[actix_web::test]
 async fn a_storm_of_replays_leaves_room_for_others() {
     let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
-    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options())));
+    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options(), Instant::now())));
     let address = address();
     let replays: Vec<Parcel> = (0..8)
         .map(|_| {

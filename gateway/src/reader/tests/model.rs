@@ -2,7 +2,8 @@
 //!
 //! Promise 1 is what is checked. An event is owed to a client if it was published after the client had read that it was
 //! up to date, or lies after the cursor that it came with. Whatever is owed and lies before the cursor that the client
-//! has now was delivered, or its address was resynced after it had been published; at the end, that holds for all.
+//! has now was delivered, or its address was resynced after it had been published, or, if it may be coalesced, a later
+//! event of its address was delivered or lies behind the cursor; at the end, that holds for all.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -19,8 +20,10 @@ const NAMES: [&str; 3] = ["a", "b", "@c"];
 /// Small numbers choose among what there is.
 #[derive(Debug, Clone)]
 enum Op {
-    /// An event to some of the names.
-    Publish(u8),
+    /// An event to some of the names, coalescable or not, spread over milliseconds or not.
+    Publish(u8, bool, Option<u64>),
+    /// Milliseconds pass.
+    Time(u64),
     /// The reader takes some of the pushes that wait.
     Pushes(u8),
     /// The reader takes what the hub has said.
@@ -29,8 +32,8 @@ enum Op {
     Answer,
     /// The hub takes some of what it was handed.
     Deliver(u8),
-    /// A client joins: now, or after a cursor that any client was given.
-    Join { follows: u8, cursor: Option<u8> },
+    /// A client joins: now, or after a cursor that any client was given. It may want few events.
+    Join { follows: u8, cursor: Option<u8>, every: bool },
     /// A client reads some chunks.
     Read { which: u8, chunks: u8 },
     /// A client's connection breaks.
@@ -50,12 +53,15 @@ enum Op {
 fn any_op() -> impl Strategy<Value = Op> {
     let cursor = proptest::option::weighted(0.7, any::<u8>());
     prop_oneof![
-        10 => any::<u8>().prop_map(Op::Publish),
+        10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64))
+            .prop_map(|(choice, coalesce, spread)| Op::Publish(choice, coalesce, spread)),
+        3 => prop_oneof![0..300_u64, 0..3_000_u64].prop_map(Op::Time),
         6 => (1..9_u8).prop_map(Op::Pushes),
         5 => Just(Op::Commands),
         8 => Just(Op::Answer),
         6 => (1..9_u8).prop_map(Op::Deliver),
-        6 => (any::<u8>(), cursor).prop_map(|(follows, cursor)| Op::Join { follows, cursor }),
+        6 => (any::<u8>(), cursor, any::<bool>())
+            .prop_map(|(follows, cursor, every)| Op::Join { follows, cursor, every }),
         6 => (any::<u8>(), 1..8_u8).prop_map(|(which, chunks)| Op::Read { which, chunks }),
         2 => any::<u8>().prop_map(Op::Leave),
         2 => Just(Op::Beacon),
@@ -70,6 +76,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 struct Published {
     /// Where each of its names got it: the number of the history, and the id.
     places: BTreeMap<&'static str, (usize, Id)>,
+    coalesce: bool,
     step: u64,
 }
 
@@ -81,7 +88,7 @@ struct Client {
     cursor: Option<Cursor>,
     bytes: Vec<u8>,
     delivered: HashSet<(u64, String)>,
-    newest: HashMap<Partition, u64>,
+    newest: HashMap<String, u64>,
     resynced: HashMap<String, u64>,
 }
 
@@ -96,30 +103,46 @@ struct World {
     /// The histories that there were, by partition.
     epochs: Vec<Vec<Epoch>>,
     step: u64,
+    now: Instant,
 }
 
 impl World {
     fn new(partitions: u16) -> Self {
+        // The moments of what is spread are the same each time, so that a failure can be made small.
+        fastrand::seed(7);
         let partitions = Partitions::new(partitions).unwrap();
         let rig = now(Rig::with(partitions, 6, 400, 700));
         let (handle, commands) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
+        let start = Instant::now();
         let options =
             HubOptions { gateway: "gw".into(), queue: 600, retry: second, heartbeat: second, max_age: Duration::ZERO };
-        let hub = Hub::new(0, handle, partitions, options);
+        let hub = Hub::new(0, handle, partitions, options, start);
         let epochs = partitions.all().map(|p| vec![rig.reader.states[p.index()].place.unwrap().epoch]).collect();
-        Self { rig, partitions, hub, commands, clients: vec![], cursors: vec![], log: vec![], epochs, step: 0 }
+        Self {
+            rig,
+            partitions,
+            hub,
+            commands,
+            clients: vec![],
+            cursors: vec![],
+            log: vec![],
+            epochs,
+            step: 0,
+            now: start,
+        }
     }
 
     fn apply(&mut self, op: &Op) {
         self.step += 1;
         match op {
-            Op::Publish(choice) => self.publish(*choice),
+            Op::Publish(choice, coalesce, spread) => self.publish(*choice, *coalesce, *spread),
+            Op::Time(ms) => self.pass(Duration::from_millis(*ms)),
             Op::Pushes(most) => drop(self.take_pushes(usize::from(*most))),
             Op::Commands => drop(self.take_commands()),
             Op::Answer => drop(self.take_answer()),
             Op::Deliver(most) => drop(self.deliver(usize::from(*most))),
-            Op::Join { follows, cursor } => self.join(*follows, *cursor),
+            Op::Join { follows, cursor, every } => self.join(*follows, *cursor, *every),
             Op::Read { which, chunks } => {
                 if let Some(at) = pick(self.clients.len(), *which) {
                     let _read = (0..*chunks).take_while(|_| self.read_chunk(at)).count();
@@ -149,18 +172,25 @@ impl World {
         }
     }
 
-    fn publish(&mut self, choice: u8) {
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.hub.advance(self.now);
+    }
+
+    fn publish(&mut self, choice: u8, coalesce: bool, spread: Option<u64>) {
         let first = NAMES[usize::from(choice) % NAMES.len()];
         let chosen = NAMES.into_iter().enumerate().filter(|(at, name)| *name == first || choice >> at & 1 == 1);
         let event = chosen.skip_while(|(_, name)| *name != first).skip(1);
         let event = event.fold(Event::refresh(first), |event, (_, name)| event.also_to(name));
+        let event = event.coalesce(coalesce);
+        let event = spread.map(Duration::from_millis).into_iter().fold(event, Event::spread);
         let receipt = self.rig.store.publish(&event.version(self.step.to_string())).unwrap();
         let place = |(name, id): (String, Id)| {
             let name = *NAMES.iter().find(|known| **known == name).unwrap();
             (name, (self.epochs[self.home(name).index()].len() - 1, id))
         };
         let places = receipt.ids.into_iter().map(place).collect();
-        self.log.push(Published { places, step: self.step });
+        self.log.push(Published { places, coalesce, step: self.step });
     }
 
     fn home(&self, name: &str) -> Partition {
@@ -207,7 +237,7 @@ impl World {
         self.rig.requests = Requests::new(self.rig.session.client.clone(), 400, Metrics::new());
     }
 
-    fn join(&mut self, follows: u8, cursor: Option<u8>) {
+    fn join(&mut self, follows: u8, cursor: Option<u8>, every: bool) {
         let chosen = NAMES.into_iter().enumerate().filter(|(at, _)| follows >> at & 1 == 1);
         let mut follows: Vec<&str> = chosen.map(|(_, name)| name).collect();
         if follows.is_empty() {
@@ -216,7 +246,8 @@ impl World {
         let came_with = cursor.and_then(|which| Some(self.cursors[pick(self.cursors.len(), which)?].clone()));
         let addresses: Vec<Arc<Address>> = follows.iter().map(|name| address(name)).collect();
         let from = came_with.clone().map_or(From::Now, |cursor| From::Cursor(Some(cursor)));
-        let key = self.hub.join(Follow { addresses: addresses.into(), types: Rc::from([]) }, from);
+        let every = every.then_some(Duration::from_secs(1));
+        let key = self.hub.join(Follow { addresses: addresses.into(), types: Rc::from([]), every }, from);
         self.clients.push(Client {
             key,
             follows,
@@ -259,29 +290,48 @@ impl World {
         } else {
             let topics = seen.topics();
             let event: u64 = seen.json()["version"].as_str().unwrap().parse().unwrap();
-            let partition = partitions.of(&topics[0].parse().unwrap());
             assert!(topics.iter().all(|topic| client.follows.contains(&topic.as_str())), "{topics:?} is not followed");
-            let before = client.newest.insert(partition, event).unwrap_or(0);
-            assert!(event > before, "{event} came after {before}");
+            for topic in &topics {
+                let before = client.newest.insert(topic.clone(), event).unwrap_or(0);
+                assert!(event > before, "{event} came after {before}");
+            }
             client.delivered.extend(topics.into_iter().map(|topic| (event, topic)));
         }
     }
 
     fn check(&self, at: usize, up_to_cursor: bool) {
         let client = &self.clients[at];
-        for event in &self.log {
+        for (at, event) in self.log.iter().enumerate() {
             for (name, place) in event.places.iter().filter(|(name, _)| client.follows.contains(name)) {
                 let after = |cursor: &Cursor| self.place(cursor, name).is_some_and(|known| known < *place);
                 let owed = client.ready.is_some_and(|ready| event.step > ready)
                     || client.came_with.as_ref().is_some_and(after);
-                let passed = client.cursor.as_ref().is_some_and(|cursor| !after(cursor));
+                // A resume from another history is answered by resyncs: nothing is passed by it.
+                let present = client.cursor.as_ref().filter(|cursor| self.is_present(cursor, name));
+                let passed = present.is_some_and(|cursor| !after(cursor));
                 if owed && (passed || !up_to_cursor) {
                     let resynced = client.resynced.get(*name).is_some_and(|at| *at >= event.step);
                     let delivered = client.delivered.contains(&(event.step, (*name).to_owned()));
-                    assert!(delivered || resynced, "{name} lost {event:?}");
+                    let covers = |later: &Published| {
+                        let behind = || {
+                            let place = later.places.get(name);
+                            let beyond = |c: &Cursor| Some(self.place(c, name) < place.copied());
+                            up_to_cursor && client.cursor.as_ref().and_then(beyond).unwrap_or(false)
+                        };
+                        later.places.contains_key(name)
+                            && (client.delivered.contains(&(later.step, (*name).to_owned())) || behind())
+                    };
+                    let covered = event.coalesce && self.log[at + 1..].iter().any(covers);
+                    assert!(delivered || resynced || covered, "{name} lost {event:?}");
                 }
             }
         }
+    }
+
+    fn is_present(&self, cursor: &Cursor, name: &str) -> bool {
+        let partition = self.home(name);
+        let known = self.rig.reader.states[partition.index()].place;
+        cursor.place(partition).is_some_and(|place| known.is_some_and(|known| known.epoch == place.epoch))
     }
 
     /// A cursor's place where `name` lives: the number of the history, and the id.
@@ -296,6 +346,7 @@ impl World {
     fn finish(mut self) {
         self.apply(&Op::Beacon);
         while self.take_answer() || self.take_pushes(100) || self.take_commands() || self.deliver(100) {}
+        self.pass(Duration::from_secs(10));
         for at in 0..self.clients.len() {
             while self.read_chunk(at) {}
             if self.hub.poll(self.clients[at].key, Waker::noop()) == Poll::Pending {

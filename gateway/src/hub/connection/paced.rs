@@ -1,0 +1,116 @@
+//! How a connection holds events back: those that are spread, and all if it wants few.
+
+use std::task::Waker;
+use std::time::Instant;
+
+use super::Connection;
+use crate::frame::Frame;
+use crate::hub::queue::Entry;
+use crate::hub::stats::Stats;
+use crate::hub::wheel::{Timer, Wheel};
+use crate::reader::delivery::ConnectionKey;
+
+impl Connection {
+    /// Takes an event, at once or when its moment has come; `frame` is the one for the addresses that it follows, and
+    /// `slot` is where the connection is. If that makes it due to be woken, `due` gets its waker.
+    pub fn give(&mut self, frame: &Frame, slot: u32, wheel: &mut Wheel, stats: &mut Stats, due: &mut Vec<Waker>) {
+        if self.delays.is_none() && frame.spread().is_zero() {
+            self.take(frame, stats, due);
+        } else {
+            self.pace(frame, slot, wheel, stats, due);
+        }
+    }
+
+    /// Whether it costs no more than one that never held anything back.
+    #[cfg(test)]
+    pub fn is_at_ease(&self) -> bool {
+        self.delays.is_none() && self.written.is_none()
+    }
+
+    /// How many refreshes it holds back.
+    pub fn delayed(&self) -> usize {
+        self.delays.as_ref().map_or(0, |delays| delays.waiting())
+    }
+
+    fn pace(&mut self, frame: &Frame, slot: u32, wheel: &mut Wheel, stats: &mut Stats, due: &mut Vec<Waker>) {
+        if !self.is_live() {
+            return self.take(frame, stats, due);
+        }
+        self.delays.get_or_insert_default();
+        // Of what waits in the queue, the first event that is written puts this right.
+        self.written.get_or_insert_with(|| Box::new(self.places.clone()));
+        if self.comes_to(frame) && self.wants(frame) {
+            stats.dispatched += 1;
+            match self.moment(frame, wheel.now(), stats) {
+                None => self.push(Entry::Event(frame.clone()), frame.bytes().len(), stats),
+                Some(at) => self.hold(frame, at, slot, wheel, stats),
+            }
+            due.extend(self.waker.take());
+        }
+        self.rest();
+    }
+
+    fn hold(&mut self, frame: &Frame, at: Instant, slot: u32, wheel: &mut Wheel, stats: &mut Stats) {
+        let bytes = frame.bytes().len();
+        if !self.has_room(bytes, stats) {
+            return;
+        }
+        self.queue.hold(bytes);
+        if let Some(delays) = &mut self.delays {
+            delays.hold(frame.clone(), at);
+            delays.arm(ConnectionKey { slot, serial: self.serial }, at, wheel);
+        }
+    }
+
+    /// When the event is due, if not now. It takes the place of those that wait, if they allow it.
+    fn moment(&mut self, frame: &Frame, now: Instant, stats: &mut Stats) -> Option<Instant> {
+        let every = self.follow.every;
+        let delays = self.delays.as_mut()?;
+        let covered = delays.cover(frame);
+        stats.coalesced += covered.count;
+        self.queue.release(covered.bytes);
+        let due = delays.due(frame, every, covered.due, now);
+        if due.is_none() {
+            delays.open_window(frame, every, now);
+        }
+        due
+    }
+
+    /// Its timer fired: what is due goes into the queue.
+    pub fn flush(&mut self, slot: u32, wheel: &mut Wheel) {
+        // One that ends leaves it behind.
+        let live = self.is_live();
+        self.note_written();
+        let Some(delays) = &mut self.delays else { return };
+        delays.fired();
+        if !live {
+            return;
+        }
+        let now = wheel.now();
+        for frame in delays.take_due(now) {
+            delays.open_window(&frame, self.follow.every, now);
+            self.queue.release(frame.bytes().len());
+            self.queue.push(Entry::Late(frame));
+        }
+        if let Some(due) = delays.next_due() {
+            delays.arm(ConnectionKey { slot, serial: self.serial }, due, wheel);
+        }
+        self.rest();
+        self.wake();
+    }
+
+    /// The timer, to be disarmed: the connection leaves.
+    pub fn take_timer(&mut self) -> Option<Timer> {
+        self.delays.as_mut()?.take_timer()
+    }
+
+    /// Forgets that it ever held anything back, once that is over: it is as cheap as any other again.
+    pub(super) fn rest(&mut self) {
+        if self.follow.every.is_none() {
+            self.delays.take_if(|delays| delays.is_empty());
+        }
+        if !self.has_own_ids() {
+            self.written = None;
+        }
+    }
+}

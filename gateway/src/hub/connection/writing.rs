@@ -1,0 +1,120 @@
+//! What a connection writes next, and under which cursor.
+//!
+//! A cursor never runs ahead of what its connection still owes. With one partition and nothing held back that needs no
+//! thought: events are written in order, and each frame carries its own id. Else the cursor is put together here, for
+//! each frame that is written: the places come to so far, but below whatever is held back.
+
+use bytes::Bytes;
+use tidings_shared::cursor::Place;
+use tidings_shared::{Cursor, Partition, Partitions};
+
+use super::Connection;
+use crate::control;
+use crate::frame::Frame;
+use crate::hub::queue::Entry;
+use crate::hub::stats::Stats;
+
+impl Connection {
+    /// The next bytes to write: one event or more, whole. What is owed comes first, but not to one that ends: its cursor
+    /// is from before, so it is told when it comes back.
+    pub fn next(&mut self, stats: &mut Stats) -> Option<Bytes> {
+        self.tell_owed(stats);
+        loop {
+            match self.queue.pop()? {
+                Entry::Event(frame) => {
+                    if let Some(written) = &mut self.written {
+                        written.set(frame.partition(), frame.place());
+                    }
+                    return Some(self.render(&frame));
+                }
+                Entry::Late(frame) => {
+                    self.wrote(&frame);
+                    let bytes = self.render(&frame);
+                    self.rest();
+                    return Some(bytes);
+                }
+                Entry::Covered(frame) => {
+                    self.wrote(&frame);
+                    self.rest();
+                }
+                Entry::Said(bytes) => return Some(*bytes),
+                Entry::Ready(places) => {
+                    self.unready = false;
+                    self.written = Some(places);
+                    let bytes = control::ready(&self.cursor(), &self.name, &self.follow.addresses);
+                    self.rest();
+                    return Some(bytes);
+                }
+            }
+        }
+    }
+
+    fn tell_owed(&mut self, stats: &mut Stats) {
+        let Some(reason) = self.owes.filter(|_| self.is_live()) else { return };
+        self.owes = None;
+        for address in self.follow.addresses.iter() {
+            self.queue.push_extra(Entry::Said(Box::new(control::resync(address, reason))));
+            stats.resynced(reason, 1);
+        }
+        // Whatever comes behind these is written after them.
+        if let Some(written) = &mut self.written {
+            written.set_all(&self.places);
+        }
+        if self.unready {
+            self.push_ready();
+        }
+    }
+
+    fn wrote(&mut self, frame: &Frame) {
+        self.delays.iter_mut().for_each(|delays| delays.wrote(frame));
+    }
+
+    /// A frame's bytes, under a cursor that is true once they are written.
+    fn render(&self, frame: &Frame) -> Bytes {
+        let one = self.partitions == Partitions::ONE;
+        if !self.has_own_ids() || (one && self.place(frame.partition()) == Some(frame.place())) {
+            frame.bytes().clone()
+        } else {
+            frame.under(&self.cursor())
+        }
+    }
+
+    /// The cursor after all that was written so far.
+    pub fn cursor(&self) -> String {
+        let mut cursor = Cursor::new(self.partitions);
+        for partition in self.places.partitions() {
+            self.place(partition).into_iter().for_each(|place| cursor.set(partition, place));
+        }
+        cursor.encode()
+    }
+
+    /// The place in a partition after all that was written so far.
+    fn place(&self, partition: Partition) -> Option<Place> {
+        let present = self.places.get(partition)?;
+        let all = self.queue.is_empty() && self.owes.is_none();
+        let place = if all { present } else { self.written.as_ref()?.get(partition)? };
+        let oldest = self.delays.as_ref().and_then(|delays| delays.oldest(partition, present.epoch));
+        let Some(oldest) = oldest else { return Some(place) };
+        let below = Place { id: oldest.id.before(), ..oldest };
+        Some(if below.epoch == place.epoch {
+            Place { id: place.id.min(below.id), ..place }
+        } else if place.epoch == present.epoch {
+            // Of a history before: a resume from there resyncs.
+            below
+        } else {
+            place
+        })
+    }
+
+    /// Notes, before anything is queued behind nothing, that all up to here has been written.
+    pub(super) fn note_written(&mut self) {
+        if self.has_own_ids() && self.queue.is_empty() && self.owes.is_none() {
+            self.written.get_or_insert_default().set_all(&self.places);
+        }
+    }
+
+    /// Whether the ids that it gives are not simply those of the frames.
+    pub(super) fn has_own_ids(&self) -> bool {
+        self.partitions != Partitions::ONE || self.delays.is_some()
+    }
+}
