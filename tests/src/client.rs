@@ -105,7 +105,8 @@ impl Options {
     /// Opens it.
     pub fn open(self) -> Client {
         let topics: Vec<String> = self.query.iter().filter(|(key, _)| key == "topic").map(|(_, v)| v.clone()).collect();
-        let record = Record::new(&self.name, &topics);
+        let few = self.query.iter().any(|(key, _)| key == "every");
+        let record = if few { Record::of_few(&self.name, &topics) } else { Record::new(&self.name, &topics) };
         let (orders, told) = watch::channel(Orders::default());
         let source = Source {
             record: record.clone(),

@@ -100,7 +100,9 @@ pub struct Gateway {
 }
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().expect("a client")
+    // No connection is used again: the gateway may close an idle one just then.
+    let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+    builder.timeout(Duration::from_secs(5)).build().expect("a client")
 }
 
 /// The binary under test: `TIDINGS_GATEWAY`, or what cargo built beside the tests.

@@ -1,4 +1,5 @@
-//! The judge of promise 1: each event, for each client and address, was delivered once in order or resynced.
+//! The judge of promise 1: each event, for each client and address, was delivered once in order or resynced; or, if it was
+//! published so, a later one that was delivered covers it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,18 +11,33 @@ use crate::record::{Entry, Record, What, first_ready};
 use crate::wait::now_us;
 pub use verdict::{Verdict, Violation};
 
+mod held;
 mod verdict;
+
+/// What may become of an event besides its delivery at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// A later event of its address may take its place.
+    pub coalesce: bool,
+    /// It may come after later ones: it is spread.
+    pub spread: bool,
+}
 
 /// One numbered event, as its publisher knows it.
 #[derive(Debug, Clone)]
 struct Published {
     to: Vec<String>,
+    manner: Manner,
     started: u64,
     /// `None` until it is known to be stored; for ever, if that could not be learnt.
     ids: Option<BTreeMap<String, Id>>,
 }
 
 impl Published {
+    fn id(&self, address: &str) -> Option<Id> {
+        self.ids.as_ref()?.get(address).copied()
+    }
+
     /// From when on, in microseconds since 1970, a refetch of the address shows the change, and so a resync covers it: the clock of Redis when it was
     /// stored. A resync that came while the publish was still being tried again covers nothing.
     fn stored(&self, address: &str) -> Option<u64> {
@@ -48,15 +64,20 @@ impl Oracle {
         Arc::new(Self { partitions, events: Mutex::default() })
     }
 
-    /// A publish begins now. Answers the event's serial.
+    /// A publish begins now, of an event that is owed as it is. Answers its serial.
     pub fn begin(&self, to: &[&str]) -> u64 {
-        self.begin_at(now_us(), to)
+        self.begin_as(to, Manner::default())
     }
 
-    fn begin_at(&self, started: u64, to: &[&str]) -> u64 {
+    /// A publish begins now. Answers the event's serial.
+    pub fn begin_as(&self, to: &[&str], manner: Manner) -> u64 {
+        self.begin_at(now_us(), to, manner)
+    }
+
+    fn begin_at(&self, started: u64, to: &[&str], manner: Manner) -> u64 {
         let mut events = self.lock();
         let to = to.iter().map(|address| (*address).to_owned()).collect();
-        events.push(Published { to, started, ids: None });
+        events.push(Published { to, manner, started, ids: None });
         events.len() as u64 - 1
     }
 
@@ -124,7 +145,12 @@ type Deliveries<'a> = HashMap<(u64, &'a str), Vec<usize>>;
 impl Judge<'_> {
     fn judge(&self, verdict: &mut Verdict) {
         let deliveries = self.deliveries(verdict);
-        self.judge_order(verdict);
+        if self.may_be_held() {
+            self.judge_order_of_addresses(verdict);
+            self.judge_cursors(&deliveries, verdict);
+        } else {
+            self.judge_order(verdict);
+        }
         self.judge_pairs(&deliveries, verdict);
     }
 
@@ -179,7 +205,7 @@ impl Judge<'_> {
             let (Some(n), Some(address)) = (message.n, message.addresses.first()) else { continue };
             let Ok(parsed) = address.parse::<Address>() else { continue };
             let partition = self.partitions.of(&parsed);
-            let known = self.events.get(n as usize).and_then(|event| event.ids.as_ref()?.get(address).copied());
+            let known = self.events.get(n as usize).and_then(|event| event.id(address));
             let told = message.cursor.as_deref().and_then(|text| place(text, self.partitions, partition));
             if let (Some(known), Some(told)) = (known, told)
                 && known != told
@@ -207,7 +233,7 @@ impl Judge<'_> {
         for (n, event) in self.events.iter().enumerate() {
             for address in event.to.iter().filter(|address| self.record.follows().contains(address)) {
                 let came = deliveries.get(&(n as u64, address.as_str())).map_or(&[][..], Vec::as_slice);
-                if came.len() > 1 {
+                if came.len() > 1 && !self.is_one_a_connection(came) {
                     let what = || format!("event {n} for {address} came {} times", came.len());
                     self.accuse(verdict, Violation::Twice, came.get(1).copied(), what);
                 }
@@ -218,6 +244,8 @@ impl Judge<'_> {
                     verdict.delivered += 1;
                 } else if resyncs.get(address.as_str()).is_some_and(|at| *at >= stored) {
                     verdict.resynced += 1;
+                } else if self.covered_by(event, address).any(|later| deliveries.contains_key(&(later, address))) {
+                    verdict.covered += 1;
                 } else {
                     let after = Some(self.entries.partition_point(|entry| entry.at < stored));
                     let what =

@@ -1,6 +1,7 @@
 //! Publishing numbered events, and telling the oracle of each what became of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -8,6 +9,7 @@ use tidings_publisher::{Error, Publisher, Receipt};
 use tidings_shared::Event;
 
 use crate::Oracle;
+use crate::oracle::Manner;
 
 /// Where numbered events come from. Clones share it.
 #[derive(Debug, Clone)]
@@ -39,8 +41,29 @@ impl Source {
 
     /// The same with `bytes` more of data.
     pub async fn publish_sized(&self, to: &[&str], bytes: usize) -> u64 {
-        let n = self.oracle.begin(to);
-        match self.send(event(to, n, bytes).coalesce(false)).await {
+        self.publish_as(to, bytes, Manner::default(), None).await
+    }
+
+    /// Publishes the next event to `to`, whose place a later one may take. Answers its serial.
+    pub async fn refresh(&self, to: &[&str], bytes: usize) -> u64 {
+        self.publish_as(to, bytes, Manner { coalesce: true, spread: false }, None).await
+    }
+
+    /// Publishes the next event to `to`, spread over this time. Answers its serial.
+    pub async fn spread(&self, to: &[&str], spread: Duration, coalesce: bool) -> u64 {
+        self.publish_as(to, 0, Manner { coalesce, spread: true }, Some(spread)).await
+    }
+
+    /// Publishes the next event as the gateways are set up to spread its topic. Answers its serial.
+    pub async fn spread_by_topic(&self, to: &[&str]) -> u64 {
+        self.publish_as(to, 0, Manner { coalesce: false, spread: true }, None).await
+    }
+
+    async fn publish_as(&self, to: &[&str], bytes: usize, manner: Manner, spread: Option<Duration>) -> u64 {
+        let n = self.oracle.begin_as(to, manner);
+        let event = event(to, n, bytes).coalesce(manner.coalesce);
+        let event = spread.into_iter().fold(event, Event::spread);
+        match self.send(event).await {
             Ok(receipt) => self.oracle.acked(n, receipt.ids),
             Err(_) => self.oracle.unknown(n),
         }

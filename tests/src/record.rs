@@ -65,13 +65,19 @@ pub struct Message {
 pub struct Record {
     name: String,
     follows: Vec<String>,
+    wants_few: bool,
     entries: Mutex<Vec<Entry>>,
 }
 
 impl Record {
     /// An empty one.
     pub fn new(name: &str, follows: &[String]) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), follows: follows.to_vec(), entries: Mutex::default() })
+        Arc::new(Self { name: name.to_owned(), follows: follows.to_vec(), wants_few: false, entries: Mutex::default() })
+    }
+
+    /// One of a client that asked for few events, by `every`.
+    pub fn of_few(name: &str, follows: &[String]) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), follows: follows.to_vec(), wants_few: true, entries: Mutex::default() })
     }
 
     /// The client's name.
@@ -84,6 +90,11 @@ impl Record {
         &self.follows
     }
 
+    /// Whether it asked for few events.
+    pub fn wants_few(&self) -> bool {
+        self.wants_few
+    }
+
     /// Adds a sight, received now.
     pub fn add(&self, connection: u32, what: What) {
         self.lock().push(Entry { at: now_us(), connection, what });
@@ -91,7 +102,12 @@ impl Record {
 
     /// Adds a sight of some other moment: for tests of the oracle.
     pub fn add_at(&self, at: u64, what: What) {
-        self.lock().push(Entry { at, connection: 1, what });
+        self.add_on(1, at, what);
+    }
+
+    /// The same on another connection.
+    pub fn add_on(&self, connection: u32, at: u64, what: What) {
+        self.lock().push(Entry { at, connection, what });
     }
 
     /// Reads the data of an event or a resync and adds it.

@@ -8,9 +8,13 @@ const MS: u64 = 1000;
 
 /// An event at each time, to one address, stored under an id of that time.
 fn published(to: &[&str], times: &[u64]) -> Arc<Oracle> {
+    published_as(to, times, Manner::default())
+}
+
+fn published_as(to: &[&str], times: &[u64], manner: Manner) -> Arc<Oracle> {
     let oracle = Oracle::new();
     for time in times {
-        let n = oracle.begin_at(*time * MS, to);
+        let n = oracle.begin_at(*time * MS, to, manner);
         oracle.acked(n, ids(to, *time));
     }
     oracle
@@ -22,7 +26,15 @@ fn ids(to: &[&str], ms: u64) -> BTreeMap<String, Id> {
 
 /// A client that follows `a` and `b`, ready at 10.
 fn client(sights: &[(u64, What)]) -> Arc<Record> {
-    let record = Record::new("client", &["a".to_owned(), "b".to_owned()]);
+    client_of(Record::new("client", &["a".to_owned(), "b".to_owned()]), sights)
+}
+
+/// The same as one that asked for few.
+fn client_of_few(sights: &[(u64, What)]) -> Arc<Record> {
+    client_of(Record::of_few("client", &["a".to_owned(), "b".to_owned()]), sights)
+}
+
+fn client_of(record: Arc<Record>, sights: &[(u64, What)]) -> Arc<Record> {
     record.add_at(10 * MS, What::Ready { cursor: "1.k3f9.10-0".into(), connection: "c".into() });
     for (at, what) in sights {
         record.add_at(*at * MS, what.clone());
@@ -72,7 +84,7 @@ fn a_resync_covers_what_was_stored_before_it_and_only_its_address() {
 #[test]
 fn a_resync_before_the_event_was_stored_at_last_covers_nothing() {
     let oracle = Oracle::new();
-    let n = oracle.begin_at(20 * MS, &["a"]);
+    let n = oracle.begin_at(20 * MS, &["a"], Manner::default());
     oracle.acked(n, ids(&["a"], 50));
     assert_eq!(oracle.judge([&client(&[(40, resync("a"))])]).lost, 1);
     assert_eq!(oracle.judge([&client(&[(50, resync("a"))])]).resynced, 1);
@@ -120,11 +132,72 @@ fn strays_are_seen() {
 #[test]
 fn the_unknown_is_owed_to_nobody_but_comes_at_most_once() {
     let oracle = Oracle::new();
-    let n = oracle.begin_at(20 * MS, &["a"]);
+    let n = oracle.begin_at(20 * MS, &["a"], Manner::default());
     oracle.unknown(n);
     assert_eq!(oracle.judge([&client(&[])]).pairs, 0);
     assert!(oracle.judge([&client(&[(21, message(n, 20, &["a"]))])]).is_kept());
     assert_eq!(oracle.judge([&client(&[(21, message(n, 20, &["a"])), (22, message(n, 20, &["a"]))])]).twice, 1);
+}
+
+const COALESCE: Manner = Manner { coalesce: true, spread: false };
+const SPREAD: Manner = Manner { coalesce: false, spread: true };
+
+#[test]
+fn a_later_event_covers_only_what_may_be_coalesced() {
+    let last = [(31, message(1, 30, &["a"]))];
+    let verdict = published_as(&["a"], &[20, 30], COALESCE).judge([&client(&last)]);
+    assert_eq!((verdict.covered, verdict.delivered, verdict.lost), (1, 1, 0));
+    assert_eq!(published(&["a"], &[20, 30]).judge([&client(&last)]).lost, 1);
+    let first = [(21, message(0, 20, &["a"]))];
+    assert_eq!(published_as(&["a"], &[20, 30], COALESCE).judge([&client(&first)]).lost, 1, "nothing covers the last");
+    let other = [(31, message(1, 30, &["b"]))];
+    let oracle = published_as(&["a", "b"], &[20, 30], COALESCE);
+    assert_eq!(oracle.judge([&client(&other)]).lost, 2, "a later event covers only addresses that it named");
+}
+
+#[test]
+#[should_panic(expected = "resynced or covered")]
+fn covered_is_not_delivered() {
+    let oracle = published_as(&["a"], &[20, 30], COALESCE);
+    oracle.judge([&client(&[(31, message(1, 30, &["a"]))])]).assert_all_delivered();
+}
+
+#[test]
+fn a_cursor_that_runs_ahead_is_seen() {
+    let oracle = published_as(&["a"], &[20], SPREAD);
+    oracle.begin_at(21 * MS, &["b"], Manner::default());
+    oracle.acked(1, ids(&["b"], 21));
+    let late = |cursor: u64| [(22, message(1, cursor, &["b"])), (25, message(0, 21, &["a"]))];
+    oracle.judge([&client(&late(19))]).assert_all_delivered();
+    let verdict = oracle.judge([&client(&late(21))]);
+    assert_eq!((verdict.ahead, verdict.lost), (1, 0));
+    let tick = What::Tick { cursor: "1.k3f9.20-0".into() };
+    assert_eq!(oracle.judge([&client(&[(23, tick), (25, message(0, 21, &["a"]))])]).ahead, 2, "the tick, and then b");
+}
+
+#[test]
+fn a_cursor_may_pass_what_lies_behind_it_anew() {
+    let oracle = published_as(&["a", "b"], &[20, 30], COALESCE);
+    let waits = [(31, message(0, 19, &["b"]))];
+    assert_eq!(oracle.judge([&client_of_few(&waits)]).ahead, 0);
+    let passed = [(31, message(0, 29, &["b"]))];
+    assert_eq!(oracle.judge([&client_of_few(&passed)]).ahead, 0, "what covers it is behind the cursor");
+    let beyond = [(31, message(0, 30, &["b"]))];
+    assert!(oracle.judge([&client_of_few(&beyond)]).ahead > 0);
+}
+
+#[test]
+fn what_is_held_back_comes_in_order_for_each_address_and_twice_only_on_another_connection() {
+    let oracle = published_as(&["a"], &[20, 30], SPREAD);
+    let twice = [(31, message(0, 19, &["a"])), (32, message(0, 19, &["a"])), (33, message(1, 30, &["a"]))];
+    let verdict = oracle.judge([&client(&twice)]);
+    assert_eq!((verdict.twice, verdict.out_of_order), (1, 1));
+    let record = client(&twice[..1]);
+    record.add_on(2, 40 * MS, message(0, 20, &["a"]));
+    record.add_on(2, 41 * MS, message(1, 30, &["a"]));
+    oracle.judge([&record]).assert_all_delivered();
+    let turned = [(31, message(1, 19, &["a"])), (32, message(0, 30, &["a"]))];
+    assert_eq!(oracle.judge([&client(&turned)]).out_of_order, 1);
 }
 
 #[test]

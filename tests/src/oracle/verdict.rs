@@ -11,6 +11,8 @@ pub enum Violation {
     Twice,
     /// Delivered after a later one, or under another id than it has.
     OutOfOrder,
+    /// A cursor that has passed what its client is still owed.
+    Ahead,
     /// Delivered to one who does not follow it.
     Stray,
     /// Something a well-behaved server never sends.
@@ -30,12 +32,16 @@ pub struct Verdict {
     pub delivered: usize,
     /// Of these, not delivered but covered by a resync.
     pub resynced: usize,
-    /// Of these, neither.
+    /// Of these, neither, but covered by a later event of the address that was delivered.
+    pub covered: usize,
+    /// Of these, none of that.
     pub lost: usize,
     /// Deliveries more than once.
     pub twice: usize,
     /// Deliveries out of order.
     pub out_of_order: usize,
+    /// Cursors that ran ahead.
+    pub ahead: usize,
     /// Deliveries to those who do not follow.
     pub stray: usize,
     /// Faults of conduct.
@@ -53,6 +59,7 @@ impl Verdict {
             Violation::Lost => self.lost += 1,
             Violation::Twice => self.twice += 1,
             Violation::OutOfOrder => self.out_of_order += 1,
+            Violation::Ahead => self.ahead += 1,
             Violation::Stray => self.stray += 1,
             Violation::Fault => self.faults += 1,
         }
@@ -64,7 +71,7 @@ impl Verdict {
 
     /// Whether promise 1 was kept.
     pub fn is_kept(&self) -> bool {
-        self.lost + self.twice + self.out_of_order + self.stray + self.faults == 0
+        self.lost + self.twice + self.out_of_order + self.ahead + self.stray + self.faults == 0
     }
 
     /// Panics with the whole report if it was not kept, or if there was nothing to keep.
@@ -72,21 +79,26 @@ impl Verdict {
         assert!(self.is_kept() && self.pairs > 0, "promise 1 was not kept:\n{self}");
     }
 
-    /// The same, and nothing was resynced.
+    /// The same, and nothing was resynced or covered.
     pub fn assert_all_delivered(&self) {
         self.assert_kept();
-        assert_eq!(self.resynced, 0, "some were resynced where all should have been delivered:\n{self}");
+        let others = self.resynced + self.covered;
+        assert_eq!(others, 0, "some were resynced or covered where all should have been delivered:\n{self}");
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, clients, pairs, delivered, resynced, lost, twice, out_of_order, stray, faults, .. } = self;
+        let Self { events, clients, pairs, delivered, resynced, covered, lost, .. } = self;
+        let Self { twice, out_of_order, ahead, stray, faults, .. } = self;
         writeln!(
             f,
-            "events {events}, clients {clients}, pairs owed {pairs}: delivered {delivered}, resynced {resynced}, lost {lost}"
+            "events {events}, clients {clients}, pairs owed {pairs}: delivered {delivered}, resynced {resynced}, covered {covered}, lost {lost}"
         )?;
-        writeln!(f, "twice {twice}, out of order {out_of_order}, stray {stray}, faults of conduct {faults}")?;
+        writeln!(
+            f,
+            "twice {twice}, out of order {out_of_order}, cursors ahead {ahead}, stray {stray}, faults of conduct {faults}"
+        )?;
         for (kind, what, timeline) in &self.stories {
             writeln!(f, "{kind:?}: {what}")?;
             for line in timeline {

@@ -1,10 +1,9 @@
 //! A reader that does not read costs a bounded amount, harms nobody else, and is told.
 
-use tidings_shared::Event;
 use tidings_tests::client::Options;
-use tidings_tests::record::{Record, What};
+use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Gateway, Oracle, Source, eventually};
+use tidings_tests::{Client, Gateway, Oracle, Setup, Source, eventually};
 
 use crate::{Stage, memory};
 
@@ -43,9 +42,8 @@ async fn one_does_not_read(mut gateway: Gateway, oracle: &Oracle, source: &Sourc
 
 #[tokio::test]
 async fn on_redis() {
-    let set = |setup: tidings_tests::Setup| {
-        setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "30s")
-    };
+    let set =
+        |setup: Setup| setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "30s");
     let mut stage = Stage::with(1, set).await;
     let gateway = stage.gateways.remove(0);
     one_does_not_read(gateway, &stage.oracle, &stage.source).await;
@@ -53,7 +51,7 @@ async fn on_redis() {
 
 #[tokio::test]
 async fn in_memory() {
-    let set = |setup: tidings_tests::Setup| {
+    let set = |setup: Setup| {
         let setup = setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "30s");
         setup.with("retention.events", "100")
     };
@@ -61,42 +59,47 @@ async fn in_memory() {
     one_does_not_read(gateway, &oracle, &source).await;
 }
 
-/// The newest version of an address that the client was told, or that it must refetch.
-fn knows(record: &Record, address: &str, version: &str) -> bool {
-    let newest = record.look(|entries| {
-        entries.iter().rev().find_map(|entry| match &entry.what {
-            What::Resync { address: of, .. } if of == address => Some(true),
-            What::Message(message) if message.addresses.iter().any(|a| a == address) => {
-                Some(message.data.contains(&format!("\"version\":\"{version}\"")))
-            }
-            _ => None,
-        })
-    });
-    newest == Some(true)
+fn collapsing(setup: Setup) -> Setup {
+    setup.with("stream.queue", "64KiB").with("stream.heartbeat", "30s")
 }
 
 #[tokio::test]
 async fn refreshes_collapse_to_the_latest_of_each_address() {
-    let (gateway, _, source) =
-        memory(|setup| setup.with("stream.queue", "16KiB").with("stream.heartbeat", "30s")).await;
+    let (gateway, oracle, source) = memory(collapsing).await;
     let topics = ["a", "b", "c", "d", "e"];
     let slow = Options::new("slow", &[gateway.public()], &topics).receive_buffer(4 * 1024).open();
     slow.ready().await;
     slow.pause();
-    let (rounds, filling) = (3_000, "x".repeat(2 * KIB));
-    for version in 1..=rounds {
-        let data = serde_json::value::to_raw_value(&filling).unwrap();
-        let topic = topics[version % topics.len()];
-        source.send(Event::refresh(topic).version(version.to_string()).data(data)).await.unwrap();
+    let (rounds, mut last) = (3_000, 0);
+    for n in 0..rounds {
+        last = source.refresh(&[topics[n % topics.len()]], 2 * KIB).await;
     }
     slow.resume();
-    for at in 0..topics.len() {
-        let version = rounds - at;
-        let topic = topics[version % topics.len()];
-        let fits = |record: &Record| knows(record, topic, &version.to_string());
-        slow.record().until(&format!("knows version {version} of {topic}"), PATIENCE, fits).await;
+    slow.got(last).await;
+    let verdict = oracle.settle([slow.record()], PATIENCE).await;
+    verdict.assert_kept();
+    assert_eq!(verdict.resynced, 0, "{verdict}");
+    assert!(verdict.covered > 0, "all were delivered: the reader was not slow, so this shows nothing\n{verdict}");
+    let latest: Vec<u64> = (last + 1 - topics.len() as u64..=last).collect();
+    assert!(slow.record().serials().ends_with(&latest), "{}", slow.record());
+    assert_eq!(slow.record().count(|what| matches!(what, What::Lost { .. })), 0, "it kept its connection");
+    let coalesced = async || gateway.metrics().await.sum("tidings_frames_coalesced_total", &[]);
+    eventually("it is counted", PATIENCE, async || coalesced().await as usize == verdict.covered).await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_coalesced_is_delivered_or_resynced() {
+    let (gateway, oracle, source) = memory(collapsing).await;
+    let slow = Options::new("slow", &[gateway.public()], &["a", "b"]).receive_buffer(4 * 1024).open();
+    slow.ready().await;
+    slow.pause();
+    let mut last = 0;
+    for _ in 0..1_500 {
+        source.refresh(&["a"], 2 * KIB).await;
+        last = source.publish_sized(&["b"], 2 * KIB).await;
     }
-    let seen = slow.record().messages().len();
-    assert!(seen < rounds, "all {seen} were delivered: the reader was not slow, so this shows nothing");
-    assert_eq!(slow.record().faults(), [""; 0]);
+    slow.resume();
+    let verdict = oracle.settle([slow.record()], PATIENCE).await;
+    verdict.assert_kept();
+    assert!(verdict.resynced > 0, "b came {last} times and cannot all have been kept\n{verdict}");
 }
