@@ -25,7 +25,7 @@ pub struct Task {
     /// Connections that are opened before their streams are waited for: all processes together fewer than a
     /// listener's backlog.
     pub window: u32,
-    /// Come back when the server ends a stream, keep the cursor of each connection and the serials that it got.
+    /// Come back when the server ends a live stream, keep the cursor of each connection and the serials that it got.
     pub returns: bool,
 }
 
@@ -47,7 +47,7 @@ pub enum Order {
 pub struct Count {
     /// Connections that are live.
     pub live: u32,
-    /// Connections that the server ended, and answers that were no stream.
+    /// Streams that the server ended when they were live, and answers that were no stream.
     pub lost: u32,
     /// Events that came.
     pub events: u64,

@@ -18,8 +18,8 @@ use crate::mark::now;
 use crate::order::{Count, Order, Sight, Task};
 use stream::{Look, State, Stream};
 
-/// Nothing came for so long: then nothing more will.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Nothing got on for so long: then nothing will. Longer than a server asks clients to wait before they come back.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Takes a task as the first line of its input, then an order a line, and answers each. Ends with its input.
 pub fn run() -> io::Result<()> {
@@ -96,22 +96,23 @@ impl Clients {
         (self.asked, self.live) = (0, 0);
     }
 
-    /// Goes on until that holds, nothing comes any more, or a connection is lost that does not come back.
+    /// Goes on until that holds, nothing gets on any more, or a connection is lost that does not come back.
     fn until(&mut self, holds: impl Fn(&Self) -> bool) -> io::Result<()> {
-        let mut moved = Instant::now();
+        let (mut moved, mut at) = (Instant::now(), (self.live, self.events));
         while !holds(self) {
             if moved.elapsed() > PATIENCE || (self.lost > 0 && !self.task.returns) {
                 return Ok(());
             }
-            if self.turn()? {
-                moved = Instant::now();
+            self.turn()?;
+            if at != (self.live, self.events) {
+                (moved, at) = (Instant::now(), (self.live, self.events));
             }
         }
         Ok(())
     }
 
-    /// Opens what is due and reads what came. Whether anything did.
-    fn turn(&mut self) -> io::Result<bool> {
+    /// Opens what is due and reads what came.
+    fn turn(&mut self) -> io::Result<()> {
         while self.asked < self.task.window
             && let Some(Reverse((due, at))) = self.due.peek().copied()
             && due <= Instant::now()
@@ -125,12 +126,11 @@ impl Clients {
             Err(error) => return Err(error.into()),
         }
         let mut ready = std::mem::take(&mut self.ready);
-        let moved = !ready.is_empty();
         for event in ready.drain(..) {
             self.read(event.data.u64() as usize)?;
         }
         self.ready = ready;
-        Ok(moved)
+        Ok(())
     }
 
     fn open(&mut self, at: usize) -> io::Result<()> {
@@ -140,9 +140,9 @@ impl Clients {
         self.asked += 1;
         self.streams[at].asked();
         // A server that is about to start again refuses.
-        if let Err(error) = connect(&socket, &server) {
+        if connect(&socket, &server).is_err() {
             self.ended(at);
-            return if self.task.returns { Ok(()) } else { Err(error.into()) };
+            return Ok(());
         }
         let follows = plan.follows(first + at as u32);
         let request = self.task.stream.request(server, &follows, &self.streams[at].cursor);
@@ -181,17 +181,20 @@ impl Clients {
         Ok(())
     }
 
-    /// A stream has ended, or never became one. It comes back when it was told to, if it is to come back.
+    /// A stream has ended. One that never became live was put off, and comes back when it was told to; one that was
+    /// live, if it is to come back. A refusal is for good.
     fn ended(&mut self, at: usize) {
         self.sockets[at] = None;
         let stream = &mut self.streams[at];
-        match stream.state {
+        let before = std::mem::take(&mut stream.state);
+        match before {
             State::Live => self.live -= 1,
             _ => self.asked -= 1,
         }
-        self.lost += 1;
-        stream.state = State::Closed;
-        if self.task.returns {
+        if matches!(before, State::Live | State::Refused) {
+            self.lost += 1;
+        }
+        if before != State::Refused && (self.task.returns || before != State::Live) {
             let wait = Duration::from_millis(u64::from(stream.retry.max(100)));
             self.due.push(Reverse((Instant::now() + wait, at)));
         }

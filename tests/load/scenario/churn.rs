@@ -29,6 +29,8 @@ const ADDRESSES: u32 = 20_000;
 const PARTS: u32 = 10;
 /// By how much memory may differ from that in the end.
 const GROWTH: f64 = 1.10;
+/// Addresses are let go of and followed anew all the time, and connections come as fast as they can.
+const SETTINGS: [(&str, &str); 2] = [("replay.linger", "1s"), ("limits.rate", "0")];
 /// From one publish to the next: streams carry something.
 const PACE: Duration = Duration::from_millis(10);
 /// How long the gateway may take to let go of all.
@@ -39,9 +41,10 @@ const GAUGES: [&str; 4] =
 
 /// Runs it once, on Redis, with one gateway.
 pub async fn run(bench: &mut Bench, entrant: &Entrant) -> Vec<Row> {
-    bench.options.set.push(("replay.linger".to_owned(), "1s".to_owned()));
+    let asked = bench.options.set.clone();
+    bench.options.set.extend(SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let server = bench.start_on_redis(entrant).await;
-    bench.options.set.pop();
+    bench.options.set = asked;
     let Some(server) = server else { return Vec::new() };
     let count = if bench.options.quick { 2_000 } else { bench.options.connects };
     let mut row = Row::new(Scenario::Churn, &server, &format!("{AT_ONCE} × {CHILDREN} at a time"));

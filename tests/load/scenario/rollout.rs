@@ -23,6 +23,8 @@ const GATEWAYS: usize = 3;
 const PLAN: Plan = Plan::Mixed { topics: 100 };
 /// The most clients: each is a strict one that records all it sees.
 const CLIENTS: u32 = 1_500;
+/// Over how long the streams of a gateway end.
+const WINDOW: &str = "5s";
 /// From one event to the next.
 const PACE: Duration = Duration::from_millis(5);
 /// How long a gateway may take to end, to be ready, and clients to be where they should be.
@@ -31,7 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Runs it once.
 pub async fn run(bench: &mut Bench) -> Vec<Row> {
     let redis = RedisServer::volatile().await;
-    let setup = tuned(Setup::redis(&redis.url()), &bench.options).with("server.workers", "1");
+    let setup = Setup::redis(&redis.url()).with("server.workers", "1").with("drain.window", WINDOW);
+    let setup = tuned(setup, &bench.options);
     let mut gateways = setup.start_many(GATEWAYS).await;
     let count = bench.options.connections.min(CLIENTS);
     let clients: Vec<Client> = (0..count).map(|n| client(n, &gateways)).collect();

@@ -87,7 +87,7 @@ async fn come_back(crowd: &mut Crowd, missed: &Published, row: &mut Row) {
         row.notes.push(format!("{live} came back, {} lack something and were not told", verdict.wrong));
     }
     let back = seconds_back(&seen, begun);
-    row.curve = back.iter().step_by((back.len() / 100).max(1)).copied().collect();
+    row.curve = back.iter().step_by((back.len() / 100).max(1)).chain(back.last()).copied().collect();
     row.add(Figure::Delivered, verdict.delivered as f64);
     row.add(Figure::Expected, verdict.expected as f64);
     row.add(Figure::Resynced, verdict.resynced as f64);
