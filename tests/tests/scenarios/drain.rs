@@ -134,7 +134,7 @@ async fn nothing_is_lost_when_all_gateways_are_replaced() {
     let records = clients.iter().map(Client::record).chain([poller.record()]);
     let verdict = stage.oracle.settle(records, PATIENCE).await;
     verdict.assert_all_delivered();
-    assert!(verdict.events > 300 && sent_away(&clients) == clients.len(), "{verdict}");
+    assert!(verdict.events > 50 && sent_away(&clients) == clients.len(), "{verdict}");
 }
 
 #[tokio::test]
