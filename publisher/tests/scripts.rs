@@ -309,6 +309,22 @@ async fn history_tells_all_that_came_after_a_place() {
 }
 
 #[tokio::test]
+async fn history_is_read_after_an_id_of_each_address() {
+    let mut store = Store::start().await;
+    let (_, start) = store.attach(7, "run", RETENTION).await;
+    let start: Id = start.parse().unwrap();
+    let old = Id { ms: start.ms - RETENTION.age_ms - 1_000, seq: 0 };
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(store.publish(&["a", "b", "c"]).await.id);
+    }
+    let call = script::history(&store.keys, &addresses(&["a", "b", "c"]), Span::After(start), PLENTY);
+    let history: History = run(&mut store.redis, call.after_each(&[ids[8], start, old])).await;
+    let expected = [("ok".into(), ids[9..].to_vec()), ("ok".into(), ids.clone()), ("lost".into(), vec![])];
+    assert_eq!(history.found, expected, "the last is too old to tell, which is nothing to the others");
+}
+
+#[tokio::test]
 async fn history_tells_when_it_was_trimmed() {
     let mut store = Store::start().await;
     let (_, start) = store.attach(7, "run", Retention { events: 100, ..RETENTION }).await;

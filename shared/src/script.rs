@@ -26,6 +26,15 @@ pub struct Call {
     pub args: Vec<String>,
 }
 
+impl Call {
+    /// Of a [`history`] [after](Span::After) an id: reads each address after an id of its own in place of that; none of
+    /// them: all after that one.
+    pub fn after_each(mut self, each: &[Id]) -> Self {
+        self.args.extend(each.iter().map(Id::to_string));
+        self
+    }
+}
+
 /// What [`publish`] sends.
 #[derive(Debug, Clone, Copy)]
 pub struct Publish<'a> {

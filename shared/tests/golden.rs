@@ -298,6 +298,10 @@ fn what_scripts_are_called_with() {
         ("beacon.lua, attaching", beacon(true)),
         ("beacon.lua", beacon(false)),
         ("history.lua, after", script::history(&keys, &addresses, Span::After(from), 1_048_576)),
+        (
+            "history.lua, after an id each",
+            script::history(&keys, &addresses[..2], Span::After(from), 1_048_576).after_each(&[to, from]),
+        ),
         ("history.lua, between", script::history(&keys, &addresses, Span::Between(from, to), 1_048_576)),
         ("history.lua, latest", script::history(&keys, &addresses[..1], Span::Latest, 1_048_576)),
         ("missed.lua, first page", script::missed(&keys, from, None, 1_000)),

@@ -38,7 +38,7 @@ use self::table::Table;
 use self::wheel::Wheel;
 use crate::control::{self, Goodbye};
 use crate::reader::delivery::ConnectionKey;
-use crate::reader::{Command, From, Join, ReaderHandle, WorkerId};
+use crate::reader::{Command, From, Join, ReaderHandle, Tries, WorkerId};
 
 /// A worker's table of addresses and the connections that follow them.
 #[derive(Debug)]
@@ -113,7 +113,8 @@ impl Hub {
         if let Some(connection) = self.get(key) {
             connection.stands = stands;
         }
-        self.reader.send(Command::Join(Join { worker: self.worker, connection: key, addresses, from, behind: 0 }));
+        let tries = Tries::default();
+        self.reader.send(Command::Join(Join { worker: self.worker, connection: key, addresses, from, tries }));
     }
 
     /// Removes a connection.

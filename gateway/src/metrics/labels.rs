@@ -17,7 +17,7 @@ pub(super) trait Label: Copy + 'static {
 macro_rules! labels {
     ($($(#[$doc:meta])* $type:ident, $name:literal: { $($(#[$about:meta])* $value:ident = $text:literal,)+ })+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $type {
             $($(#[$about])* $value,)+
         }

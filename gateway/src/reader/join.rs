@@ -10,10 +10,11 @@ use super::delivery::{ConnectionKey, Start};
 use super::followed::FollowTable;
 use super::outbox::WorkerId;
 use super::partition::PartitionState;
+use super::past::{Crowded, Past};
 use super::replay;
 use crate::control::Reason;
 use crate::frame::{Encoder, Frame};
-use crate::store::{History, Status};
+use crate::store::Status;
 
 /// Where a connection wants to begin.
 #[derive(Debug)]
@@ -37,8 +38,17 @@ pub struct Join {
     pub addresses: Arc<[Arc<Address>]>,
     /// Where it wants to begin.
     pub from: From,
+    /// What came of earlier reads for it.
+    pub tries: Tries,
+}
+
+/// What came of earlier reads for a join.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tries {
     /// How often the store answered with less than had been handed out already.
     pub behind: u8,
+    /// Whether it is to be read for alone: for it and others together it was too much, or too old.
+    pub alone: bool,
 }
 
 /// The part of a join in one partition.
@@ -133,45 +143,45 @@ fn each(addresses: &[Arc<Address>], reason: Reason) -> Vec<(Arc<Address>, Reason
 }
 
 /// Makes a start from what was read, and lets the table remember it. `epoch` is the partition's: the caller has made
-/// sure that the answer is of that epoch.
+/// sure that the answer is of that epoch. What comes after the cursor may be `bytes`.
 pub fn start(
     wanted: &From,
     part: &Part,
     read: Read,
-    history: &History,
+    past: &Past,
     table: &mut FollowTable,
-    encoder: &Encoder,
-) -> Start {
+    (encoder, bytes): (&Encoder, u64),
+) -> Result<Start, Crowded> {
     let Read { span, at, resync } = read;
-    let place = Place { epoch: at.epoch, id: history.last };
+    let place = Place { epoch: at.epoch, id: past.last };
     let tail = span == Span::Latest;
-    let from = match span {
-        Span::After(after) => Place { epoch: at.epoch, id: after },
-        _ => place,
+    let after = match span {
+        Span::After(after) => after,
+        _ => Id::ZERO,
     };
-    let (replay, resync_each) = (Vec::new(), Vec::new());
-    let mut start = Start { partition: part.partition, place, from, replay, tail, resync: resync_each };
-    let read = replay::encode(history, &part.addresses, at.epoch, encoder);
-    let frames = read.iter().filter_map(|(address, read)| Some((address, read.as_ref().ok()?)));
-    start.replay =
-        replay::merge(part.partition, frames.flat_map(|(a, frames)| frames.iter().map(move |frame| (a, frame))));
-    for (address, read) in read {
-        let since = match (span, &read) {
-            (Span::After(after), Ok(_)) => after,
-            _ => history.last,
-        };
-        if let Err(status) = &read {
-            start.resync.push((Arc::clone(&address), reason(*status)));
+    let from = if tail { place } else { Place { epoch: at.epoch, id: after } };
+    let mut start = Start { partition: part.partition, place, from, replay: Vec::new(), tail, resync: Vec::new() };
+    let mut frames = Vec::new();
+    let mut left = Some(bytes);
+    for read in past.of(&part.addresses, after, at.epoch, encoder)? {
+        let missed = read.after(after);
+        left = left.and_then(|left| left.checked_sub(size(missed)));
+        match (&read.frames, left) {
+            (Ok(_), Some(_)) => frames.extend(missed.iter().map(|frame| (read.address, frame))),
+            (Ok(_), None) => start.resync.push((Arc::clone(read.address), reason(Status::Big))),
+            (Err(status), _) => start.resync.push((Arc::clone(read.address), reason(*status))),
         }
-        let read: Vec<(Id, Frame)> = if start.tail { Vec::new() } else { read.unwrap_or_default() };
-        table.complete(&address, since.min(history.last), history.last, read);
+        let since = if tail || read.frames.is_err() { past.last } else { read.after.min(past.last) };
+        let all = if tail { Vec::new() } else { read.frames.cloned().unwrap_or_default() };
+        table.complete(read.address, since, past.last, all);
     }
+    start.replay = replay::merge(part.partition, frames.into_iter());
     if matches!(wanted, From::Now) {
         // What came while it joined, it did not ask for.
         start.replay = Vec::new();
         start.resync = Vec::new();
     }
-    let never_was = matches!(span, Span::After(after) if after > history.last).then_some(Reason::Cursor);
+    let never_was = matches!(span, Span::After(after) if after > past.last).then_some(Reason::Cursor);
     if let Some(reason) = resync.or(never_was) {
         start.replay = Vec::new();
         start.resync = each(&part.addresses, reason);
@@ -179,7 +189,11 @@ pub fn start(
     if start.replay.is_empty() {
         start.from = place;
     }
-    start
+    Ok(start)
+}
+
+fn size(frames: &[(Id, Frame)]) -> u64 {
+    frames.iter().map(|(_, frame)| frame.bytes().len() as u64).sum()
 }
 
 fn reason(status: Status) -> Reason {

@@ -6,7 +6,8 @@ use tidings_shared::{Address, Partition};
 
 use super::delivery::{Joined, Start};
 use super::handle::Command;
-use super::join::{self, From, Join, Part, Plan};
+use super::join::{self, From, Join, Part, Plan, Tries};
+use super::past::Crowded;
 use super::requests::{Answer, ReadPart, Requests};
 use super::{Reader, Route};
 use crate::metrics::Resume;
@@ -108,8 +109,12 @@ impl Reader {
             Answer::Read { join, parts } => match self.starts(&join, parts) {
                 Ok(starts) => self.answer(&join, starts, Resume::Store),
                 Err(NoStart::Outdated) => self.begin(join, requests),
-                Err(NoStart::Behind(_)) if join.behind < BEHIND => {
-                    self.begin(Join { behind: join.behind + 1, ..join }, requests);
+                Err(NoStart::Crowded) => {
+                    self.begin(Join { tries: Tries { alone: true, ..join.tries }, ..join }, requests);
+                }
+                Err(NoStart::Behind(_)) if join.tries.behind < BEHIND => {
+                    let tries = Tries { behind: join.tries.behind + 1, ..join.tries };
+                    self.begin(Join { tries, ..join }, requests);
                 }
                 Err(NoStart::Unread(partition) | NoStart::Behind(partition)) => {
                     self.turn_away(&join);
@@ -129,7 +134,7 @@ impl Reader {
             return Err(NoStart::Outdated);
         }
         let mut starts = Vec::with_capacity(parts.len());
-        for (part, history) in parts {
+        for (part, past) in parts {
             let read = match part.plan {
                 Plan::Ready(start, _) => {
                     starts.push(start);
@@ -137,17 +142,19 @@ impl Reader {
                 }
                 Plan::Read(read) => read,
             };
-            let history = history.ok_or(NoStart::Unread(part.partition))?;
-            let epoch = history.epoch.ok_or(NoStart::Unread(part.partition))?;
+            let past = past.ok_or(NoStart::Unread(part.partition))?;
+            let epoch = past.epoch.ok_or(NoStart::Unread(part.partition))?;
             if epoch != read.at.epoch {
                 // Of this only a push may tell the rest: those of the history before are still on their way.
                 return Err(NoStart::Unread(part.partition));
             }
-            if history.last < read.at.id {
+            if past.last < read.at.id {
                 return Err(NoStart::Behind(part.partition));
             }
             let part = Part { plan: Plan::Read(read), ..part };
-            starts.push(join::start(&join.from, &part, read, &history, &mut self.table, &self.encoder));
+            let how = (&self.encoder, self.options.replay_bytes);
+            let start = join::start(&join.from, &part, read, &past, &mut self.table, how);
+            starts.push(start.map_err(|Crowded| NoStart::Crowded)?);
         }
         Ok(starts)
     }
@@ -157,6 +164,8 @@ impl Reader {
 enum NoStart {
     /// What was planned or read is of another history, or from before a gap: plan anew.
     Outdated,
+    /// Together with what others asked for it was too much, or too old: to be read alone.
+    Crowded,
     /// What was read is from before something that was handed out: it was read for another join, most likely.
     Behind(Partition),
     /// The history of this partition could not be read, or is another one already.

@@ -11,7 +11,9 @@ mod join;
 mod joins;
 mod outbox;
 mod partition;
+mod past;
 mod pushes;
+mod reads;
 mod recovery;
 mod replay;
 mod requests;
@@ -29,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 pub use self::handle::{Command, ReaderHandle};
-pub use self::join::{From, Join};
+pub use self::join::{From, Join, Tries};
 pub use self::outbox::{Parcel, WorkerId};
 pub use self::status::{PartitionStatus, Status};
 

@@ -140,17 +140,18 @@ impl Reader {
         for some in addresses.chunks(ADDRESSES) {
             self.metrics.add_store_reads(Read::Recover, 1);
             let span = Span::Between(known.id, up_to);
-            let asked = Asked { partition, addresses: some, span, bytes: BYTES.min(left) };
+            let asked = Asked { partition, addresses: some, span, each: &[], bytes: BYTES.min(left) };
             let history = client.backfill(asked).await?;
             same_epoch(history.epoch, known.epoch)?;
-            for (address, read) in replay::encode(&history, some, known.epoch, &self.encoder) {
+            let read = replay::encode(&history, some, known.epoch, &self.encoder);
+            for (address, read) in some.iter().zip(read) {
                 match read {
                     Ok(read) => {
                         left = left.saturating_sub(read.iter().map(|(_, frame)| frame.bytes().len() as u64).sum());
-                        frames.extend(read.into_iter().map(|frame| (Arc::clone(&address), frame)));
+                        frames.extend(read.into_iter().map(|frame| (Arc::clone(address), frame)));
                     }
-                    Err(Status::Big) => slow.push(address),
-                    Err(_) => lost.push(address),
+                    Err(Status::Big) => slow.push(Arc::clone(address)),
+                    Err(_) => lost.push(Arc::clone(address)),
                 }
             }
         }

@@ -14,16 +14,16 @@ use crate::store::{History, Status};
 /// The frames of one address, as history holds them.
 pub type AddressFrames = Vec<(Id, Frame)>;
 
-/// Encodes what was read of `addresses`; an address whose entries are not complete has its status instead.
+/// Encodes what was read of `addresses`, one by one; an address whose entries are not complete has its status instead.
 pub fn encode(
     history: &History,
     addresses: &[Arc<Address>],
     epoch: Epoch,
     encoder: &Encoder,
-) -> Vec<(Arc<Address>, Result<AddressFrames, Status>)> {
+) -> Vec<Result<AddressFrames, Status>> {
     let each = addresses.iter().zip(&history.entries).map(|(address, entries)| {
         if entries.status != Status::Complete {
-            return (Arc::clone(address), Err(entries.status));
+            return Err(entries.status);
         }
         let frame = |(id, text): &(Id, String)| {
             let message = Message::decode(text).ok()?;
@@ -31,7 +31,7 @@ pub fn encode(
         };
         // An entry that nobody could have written through the script is as good as lost.
         let frames: Option<AddressFrames> = entries.messages.iter().map(frame).collect();
-        (Arc::clone(address), frames.ok_or(Status::Lost))
+        frames.ok_or(Status::Lost)
     });
     each.collect()
 }

@@ -1,25 +1,25 @@
 //! Requests to the store that run beside the reader, and their answers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use futures_util::StreamExt;
-use futures_util::future::{LocalBoxFuture, Shared, join_all};
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tidings_shared::cursor::Place;
-use tidings_shared::script::Span;
 use tidings_shared::{Address, Id, Partition};
 use tokio::sync::watch;
 
 use super::delivery::ConnectionKey;
 use super::join::{From, Join, Part, Plan};
 use super::outbox::WorkerId;
+use super::past::Past;
+use super::reads::{Reads, SharedRead, Wish};
 use crate::metrics::{Metrics, Read};
-use crate::store::{Asked, Client, History, StoreError};
+use crate::store::{Client, StoreError};
 
 /// What came of a request.
 pub enum Answer {
@@ -39,27 +39,22 @@ pub enum Answer {
 }
 
 /// A part of a join, and what was read for it: nothing if it needed nothing, or if reading failed.
-pub type ReadPart = (Part, Option<Rc<History>>);
-
-/// Equal reads of one generation are one read: an answer from before a gap or another history helps nobody after it.
-type ReadKey = (Partition, u64, Vec<Arc<Address>>, Span);
-type SharedRead = Shared<LocalBoxFuture<'static, Option<Rc<History>>>>;
+pub type ReadPart = (Part, Option<Rc<Past>>);
 
 /// The requests of one session that are under way.
 pub struct Requests {
     client: Client,
-    bytes: u64,
-    metrics: Metrics,
     answers: FuturesUnordered<Pin<Box<dyn Future<Output = Answer>>>>,
-    reads: HashMap<ReadKey, SharedRead>,
+    reads: Reads,
     joining: HashSet<(WorkerId, ConnectionKey)>,
 }
 
 impl Requests {
-    /// Requests by `client`, of which one read may bring `bytes` of messages.
+    /// Requests by `client`, of which each join may be brought `bytes` of messages.
     pub fn new(client: Client, bytes: u64, metrics: Metrics) -> Self {
         let answers = FuturesUnordered::new();
-        Self { client, bytes, metrics, answers, reads: HashMap::new(), joining: HashSet::new() }
+        let reads = Reads::new(client.clone(), bytes, metrics);
+        Self { client, answers, reads, joining: HashSet::new() }
     }
 
     /// The next answer; `None` while nothing is under way.
@@ -67,7 +62,7 @@ impl Requests {
         let answer = self.answers.next().await?;
         if let Answer::Read { join, .. } = &answer {
             self.joining.remove(&(join.worker, join.connection));
-            self.reads.retain(|_, read| read.peek().is_none());
+            self.reads.tidy();
         }
         Some(answer)
     }
@@ -96,10 +91,10 @@ impl Requests {
         self.push(async move { Answer::Unsubscribed(client.unsubscribe(channels).await) });
     }
 
-    /// How many reads are under way.
+    /// How many reads wait to be sent.
     #[cfg(test)]
-    pub fn reads_under_way(&self) -> usize {
-        self.reads.len()
+    pub fn reads_waiting(&self) -> usize {
+        self.reads.waiting()
     }
 
     /// Sends a beacon.
@@ -117,7 +112,13 @@ impl Requests {
     ) {
         self.joining.insert((join.worker, join.connection));
         let kind = if matches!(join.from, From::Cursor(_)) { Read::Resume } else { Read::Attach };
-        let reads: Vec<Option<SharedRead>> = parts.iter().map(|part| self.read_part(part, kind, &pending)).collect();
+        let mut read = |part: &Part| {
+            let Plan::Read(read) = part.plan else { return None };
+            let (partition, generation, addresses) = (part.partition, part.generation, &part.addresses);
+            let wish = Wish { partition, generation, addresses, span: read.span, kind, alone: join.tries.alone };
+            Some(self.reads.read(&wish, &pending))
+        };
+        let reads: Vec<Option<SharedRead>> = parts.iter().map(&mut read).collect();
         self.push(async move {
             let read = |read: Option<SharedRead>| async move {
                 match read {
@@ -128,38 +129,6 @@ impl Requests {
             let histories = join_all(reads.into_iter().map(read)).await;
             Answer::Read { join, parts: parts.into_iter().zip(histories).collect() }
         });
-    }
-
-    fn read_part(
-        &mut self,
-        part: &Part,
-        kind: Read,
-        pending: &impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
-    ) -> Option<SharedRead> {
-        let Plan::Read(read) = part.plan else { return None };
-        let key: ReadKey = (part.partition, part.generation, part.addresses.clone(), read.span);
-        if let Some(read) = self.reads.get(&key) {
-            return Some(read.clone());
-        }
-        let acknowledged: Vec<_> = part.addresses.iter().filter_map(pending).collect();
-        let (client, bytes, metrics) = (self.client.clone(), self.bytes, self.metrics.clone());
-        let (partition, _, addresses, span) = key.clone();
-        let read = async move {
-            for mut acknowledged in acknowledged {
-                acknowledged.wait_for(|done| *done).await.ok()?;
-            }
-            metrics.add_store_reads(kind, 1);
-            match client.history(Asked { partition, addresses: &addresses, span, bytes }).await {
-                Ok(history) => Some(Rc::new(history)),
-                Err(error) => {
-                    tracing::warn!(%error, "history could not be read");
-                    None
-                }
-            }
-        };
-        let read = read.boxed_local().shared();
-        self.reads.insert(key, read.clone());
-        Some(read)
     }
 
     fn push(&self, request: impl Future<Output = Answer> + 'static) {

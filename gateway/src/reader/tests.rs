@@ -83,7 +83,7 @@ impl Rig {
 
     fn join_of(&self, connection: ConnectionKey, names: &[&str], from: From) -> Join {
         let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
-        Join { worker: 0, connection, addresses: addresses.into(), from, behind: 0 }
+        Join { worker: 0, connection, addresses: addresses.into(), from, tries: Tries::default() }
     }
 
     async fn answer(&mut self) -> Answer {
@@ -165,9 +165,9 @@ async fn what_came_before_a_subscription_is_replayed_to_everyone_who_joins_after
     rig.reader.send_beacons(&mut rig.requests).unwrap();
     rig.settle().await;
     rig.pump();
-    let reads = rig.requests.reads_under_way();
+    let reads = rig.requests.reads_waiting();
     let key = rig.ask(&["a"], after(began));
-    assert_eq!(rig.requests.reads_under_way(), reads, "from here on memory does");
+    assert_eq!(rig.requests.reads_waiting(), reads, "from here on memory does");
     assert_eq!(ids(&rig.joined(key).unwrap()[0]), [missed]);
 }
 
@@ -264,9 +264,74 @@ async fn a_read_from_before_another_history_is_not_shared_with_joins_after_it() 
     rig.ask(&["a"], cursor());
     rig.reader.resync_partition(the_partition(), began, Reason::Epoch);
     rig.ask(&["a"], cursor());
-    assert_eq!(rig.requests.reads_under_way(), 2);
+    assert_eq!(rig.requests.reads_waiting(), 2);
     rig.ask(&["a"], cursor());
-    assert_eq!(rig.requests.reads_under_way(), 2, "equal ones are one");
+    assert_eq!(rig.requests.reads_waiting(), 2, "equal ones are one");
+}
+
+#[tokio::test]
+async fn joins_that_come_together_are_one_read_and_each_gets_its_own() {
+    let mut rig = Rig::with(Partitions::ONE, 1_000, 100_000, 100_000).await;
+    let began = rig.place();
+    let ids: Vec<Id> = (0..10).map(|_| rig.publish(&["a"])).collect();
+    let own = rig.publish(&["@u7"]);
+    let cursor = |at: usize| if at == 0 { began } else { Place { id: ids[at - 1], ..began } };
+    let keys: Vec<ConnectionKey> = (0..10).map(|at| rig.ask(&["a", &format!("@u{at}")], after(cursor(at)))).collect();
+    assert_eq!(rig.requests.reads_waiting(), 1);
+    rig.settle().await;
+    let handed = rig.handed();
+    for (at, key) in keys.iter().enumerate() {
+        let start = handed.iter().find_map(|delivery| match delivery {
+            Delivery::Joined(joined) if joined.connection == *key => Some(&joined.starts.as_ref().unwrap()[0]),
+            _ => None,
+        });
+        let expected: Vec<Id> = ids[at..].iter().copied().chain((at == 7).then_some(own)).collect();
+        assert_eq!(ids_of(start.unwrap()), (expected, 0), "{at}");
+    }
+}
+
+/// The ids of what is replayed, and how many addresses are resynced.
+fn ids_of(start: &Start) -> (Vec<Id>, usize) {
+    (ids(start), start.resync.len())
+}
+
+#[tokio::test]
+async fn one_that_was_away_for_too_long_costs_the_others_nothing() {
+    let mut rig = Rig::keeping(5).await;
+    let began = rig.place();
+    let published: Vec<Id> = (0..10).map(|_| rig.publish(&["a"])).collect();
+    let ancient = rig.ask(&["a"], after(began));
+    let young = rig.ask(&["a"], after(Place { id: published[7], ..began }));
+    assert_eq!(rig.requests.reads_waiting(), 1);
+    rig.settle().await;
+    let mut starts = HashMap::new();
+    for delivery in rig.handed() {
+        if let Delivery::Joined(joined) = delivery {
+            starts.insert(joined.connection, joined.starts.unwrap().remove(0));
+        }
+    }
+    assert_eq!(ids_of(&starts[&ancient]), (vec![], 1), "its history is lost");
+    assert_eq!(ids_of(&starts[&young]), (published[8..].to_vec(), 0));
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_read_is_not_for_each_alone() {
+    // A join may be brought some 2,000 bytes; a read for several eight times that.
+    let mut rig = Rig::with(Partitions::ONE, 1_000, 2_000, 100_000).await;
+    let began = rig.place();
+    let names: Vec<String> = (0..40).map(|n| format!("a/{n}")).collect();
+    let published: Vec<Vec<Id>> = names.iter().map(|name| (0..10).map(|_| rig.publish(&[name])).collect()).collect();
+    let keys: Vec<ConnectionKey> = names.iter().map(|name| rig.ask(&[name], after(began))).collect();
+    rig.settle().await;
+    let mut starts = HashMap::new();
+    for delivery in rig.handed() {
+        if let Delivery::Joined(joined) = delivery {
+            starts.insert(joined.connection, joined.starts.unwrap().remove(0));
+        }
+    }
+    for (key, published) in keys.iter().zip(published) {
+        assert_eq!(ids_of(&starts[key]), (published, 0));
+    }
 }
 
 #[tokio::test]
@@ -288,7 +353,7 @@ async fn the_highest_of_all_ids_is_no_place() {
         rig.join(&["a"], From::Now).await;
         let place = Place { id, ..rig.place() };
         let key = rig.ask(&["a"], after(place));
-        assert_eq!(rig.requests.reads_under_way() > 0, asks, "Redis refuses to be asked what comes after it");
+        assert_eq!(rig.requests.reads_waiting() > 0, asks, "Redis refuses to be asked what comes after it");
         rig.settle().await;
         let start = rig.joined(key).unwrap().remove(0);
         assert_eq!(start.resync, [(address("a"), Reason::Cursor)]);

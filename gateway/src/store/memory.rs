@@ -290,12 +290,19 @@ impl MemoryClient {
     }
 
     pub(super) fn history(&self, asked: Asked<'_>) -> History {
-        let Asked { partition, addresses, span, mut bytes } = asked;
+        let Asked { partition, addresses, span, each, mut bytes } = asked;
         let (state, now) = (self.shared.lock(), self.shared.now());
         let Some(log) = state.logs.get(partition.index()) else {
             return History { epoch: None, last: Id::ZERO, entries: Vec::new() };
         };
-        let entries = addresses.iter().map(|a| log.read(a, span, &self.shared.retention, now, &mut bytes)).collect();
+        let span = |at: usize| match (span, each.get(at)) {
+            (Span::After(_), Some(after)) => Span::After(*after),
+            _ => span,
+        };
+        let read = |(at, address): (usize, &Arc<Address>)| {
+            log.read(address, span(at), &self.shared.retention, now, &mut bytes)
+        };
+        let entries = addresses.iter().enumerate().map(read).collect();
         History { epoch: Some(log.epoch), last: log.last, entries }
     }
 

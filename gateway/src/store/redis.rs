@@ -203,7 +203,7 @@ impl RedisClient {
     ) -> Result<History, StoreError> {
         let addresses: Vec<Address> = asked.addresses.iter().map(|address| Address::clone(address)).collect();
         let keys = self.options.namespace.keys(asked.partition);
-        let call = script::history(&keys, &addresses, asked.span, asked.bytes);
+        let call = script::history(&keys, &addresses, asked.span, asked.bytes).after_each(asked.each);
         read_history(invoke(&self.scripts.history, &call, connection, what).await?)
     }
 

@@ -174,6 +174,8 @@ pub struct Asked<'a> {
     pub addresses: &'a [Arc<Address>],
     /// From where to where.
     pub span: Span,
+    /// After which id each address is read, in place of where the span begins; none: all from there.
+    pub each: &'a [Id],
     /// The most bytes of messages.
     pub bytes: u64,
 }

@@ -1,6 +1,7 @@
 -- Reads what several addresses of one partition got after a place, at one moment.
 -- KEYS: journal, epoch, one stream per address
--- ARGV: after (an id), up to (an id, or + for all), tail (1: instead, the latest event of each), bytes to read at most
+-- ARGV: after (an id), up to (an id, or + for all), tail (1: instead, the latest event of each), bytes to read at most;
+--   then, or nothing, for each stream the id after which it is read in place of the first
 -- Answers: epoch (or ''), last id of the journal, then for each address a status and its entries, flat: id, message, …
 --   ok: these are all   lost: some are gone, or the place is too old   big: more than the bytes allow
 local function at_or_before(a, b)
@@ -19,7 +20,7 @@ local function info(stream)
   end
   return found
 end
-local after, up_to, tail, bytes = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
+local up_to, tail, bytes = ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
 local kept = redis.call('HMGET', KEYS[2], 'epoch', 'age')
 local answer = { kept[1] or '', '0-0' }
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -32,10 +33,11 @@ local last_ms = tonumber(string.match(answer[2], '^(%d+)'))
 local now = math.max(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000, last_ms)
 -- Where no gateway has set an age, each publisher goes by its own: no place is then surely young enough.
 local age = tonumber(kept[2] or 0)
-local after_ms = tonumber(string.match(after, '^(%d+)'))
-local too_old = not tail and now - after_ms >= age
+local function too_old(after)
+  return not tail and now - tonumber(string.match(after, '^(%d+)')) >= age
+end
 -- A stream that is not there lost nothing: had it got an event after a place that is not too old, it would still be.
-local function complete(stream)
+local function complete(stream, after)
   if redis.call('EXISTS', stream) == 0 then
     return true
   end
@@ -49,7 +51,7 @@ local function page(stream, from, count)
   end
   return redis.call('XRANGE', stream, from, up_to, 'COUNT', count)
 end
-local function read(stream)
+local function read(stream, after)
   local entries, from, count = {}, '(' .. after, 100
   while true do
     local found = page(stream, from, count)
@@ -72,17 +74,18 @@ local function read(stream)
     from = '(' .. found[#found][1]
   end
   -- Even if nothing was found: up to a place, all that there was may have been trimmed.
-  if not tail and not complete(stream) then
+  if not tail and not complete(stream, after) then
     return 'lost', {}
   end
   return 'ok', entries
 end
 for i = 3, #KEYS do
   local status, entries = 'lost', {}
+  local after = ARGV[i + 2] or ARGV[1]
   if bytes < 0 then
     status = 'big'
-  elseif not too_old then
-    status, entries = read(KEYS[i])
+  elseif not too_old(after) then
+    status, entries = read(KEYS[i], after)
   end
   answer[#answer + 1] = status
   answer[#answer + 1] = entries

@@ -133,6 +133,33 @@ async fn a_storm_of_resumes_is_not_a_storm_of_reads() {
 }
 
 #[tokio::test]
+async fn clients_that_come_to_a_new_gateway_have_each_address_read_once() {
+    const CLIENTS: usize = 200;
+    let mut stage = Stage::of(1).await;
+    let topics = |n: usize| [format!("@u{n}"), "a".to_owned(), "b".to_owned(), format!("c/{}", n % 10)];
+    let clients: Vec<Client> =
+        (0..CLIENTS).map(|n| Client::open(&format!("client {n}"), &publics(&stage.gateways), &topics(n))).collect();
+    crate::all_ready(&clients).await;
+    stage.gateways[0].kill();
+    for to in ["a", "@u7", "c/3", "b"] {
+        stage.source.publish_many(&[to], 5).await;
+    }
+    let calls = async || (stage.redis.calls("evalsha").await, stage.redis.calls("xrange").await);
+    let before = calls().await;
+    stage.gateways[0].start().await;
+    for client in &clients {
+        client.ready_times(2).await;
+    }
+    stage.oracle.settle(clients.iter().map(Client::record), Duration::from_secs(10)).await.assert_all_delivered();
+    let after = calls().await;
+    let (scripts, streams) = (after.0 - before.0, after.1 - before.1);
+    println!("{CLIENTS} clients that follow 4 addresses each, 212 in all: {scripts} scripts, {streams} streams read");
+    // Beacons too; and an address is read again for who comes while it is read.
+    assert!(streams < 2 * 212, "{streams} streams read");
+    assert!(scripts < 100, "{scripts} scripts");
+}
+
+#[tokio::test]
 async fn what_nobody_follows_any_more_is_let_go() {
     let stage = Stage::of(1).await;
     let gateway = &stage.gateways[0];

@@ -46,6 +46,7 @@ impl Rig {
             partition: self.store.partitions().of(&addresses[0]),
             addresses: &addresses,
             span,
+            each: &[],
             bytes,
         });
         let ids = |entries: Entries| entries.messages.iter().map(|(id, _)| *id).collect();
@@ -130,7 +131,7 @@ fn history_stops_at_its_bytes() {
     }
     let addresses = [Arc::new("a".parse().unwrap())];
     let partition = Partitions::ONE.get(0).unwrap();
-    let all = rig.client.history(Asked { partition, addresses: &addresses, span: start, bytes: PLENTY });
+    let all = rig.client.history(Asked { partition, addresses: &addresses, span: start, each: &[], bytes: PLENTY });
     let bytes: u64 = all.entries[0].messages.iter().map(|(_, message)| message.len() as u64).sum();
     let status =
         |bytes| rig.history(&["a", "b"], start, bytes).into_iter().map(|(status, _)| status).collect::<Vec<_>>();
