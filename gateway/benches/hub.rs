@@ -69,7 +69,7 @@ impl Worker {
 
     fn read(&mut self, connection: ConnectionKey) {
         self.out.clear();
-        self.hub.fill(connection, Waker::noop(), &mut self.out, 32 * 1024);
+        self.hub.fill(connection, Waker::noop(), &mut self.out);
     }
 
     fn event(&mut self, to: &str) -> Dispatch {
@@ -96,7 +96,7 @@ impl Worker {
         for event in events {
             self.hub.dispatch(event);
         }
-        self.hub.wake();
+        self.hub.write(usize::MAX);
     }
 }
 

@@ -16,12 +16,15 @@ use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Partition, Partitions};
 
 use super::delays::Delays;
+use super::outlet::Outlet;
 use super::places::Places;
 use super::queue::{Entry, Queue};
 use super::stats::Stats;
 use super::table::Stand;
 use crate::control::{self, Reason};
 use crate::frame::Frame;
+
+pub use self::writing::WRITE;
 
 /// What a connection follows.
 #[derive(Debug, Clone)]
@@ -76,6 +79,9 @@ pub struct Connection {
     unready: bool,
     partitions: Partitions,
     waker: Option<Waker>,
+    outlet: Option<Rc<dyn Outlet>>,
+    /// Whether it is to write when the turn is over.
+    due: bool,
     /// How many heartbeats it lives on, if it does not for ever.
     beats: Option<NonZeroU32>,
 }
@@ -98,6 +104,8 @@ impl Connection {
             unready: false,
             partitions,
             waker: None,
+            outlet: None,
+            due: false,
             beats: None,
         }
     }
@@ -138,7 +146,7 @@ impl Connection {
     }
 
     /// Takes an event that goes out at once.
-    fn take(&mut self, frame: &Frame, stats: &mut Stats, due: &mut Vec<Waker>) {
+    fn take(&mut self, frame: &Frame, slot: u32, stats: &mut Stats, due: &mut Vec<u32>) {
         match &mut self.phase {
             Phase::Joining(_) if self.owes.is_some() => {}
             Phase::Joining(waiting) => {
@@ -155,7 +163,7 @@ impl Connection {
                         stats.dispatched += 1;
                         self.push(Entry::Event(frame.clone()), frame.bytes().len(), stats);
                     }
-                    due.extend(self.waker.take());
+                    self.fall_due(slot, due);
                 }
             }
             Phase::Ending => {}
@@ -280,9 +288,22 @@ impl Connection {
         }
     }
 
-    /// Asks to be woken when there is more to write.
+    /// Asks that its task be woken when there is more to write.
     pub fn wait(&mut self, waker: &Waker) {
         self.waker = Some(waker.clone());
+    }
+
+    /// Gives it a way out by which it writes at once.
+    pub fn attach(&mut self, outlet: Rc<dyn Outlet>) {
+        self.outlet = Some(outlet);
+    }
+
+    /// It is to write when the turn is over, if it waits for that.
+    fn fall_due(&mut self, slot: u32, due: &mut Vec<u32>) {
+        if !self.due && self.waker.is_some() {
+            self.due = true;
+            due.push(slot);
+        }
     }
 
     fn wake(&mut self) {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Waker;
 
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
@@ -22,7 +21,7 @@ impl Hub {
                     self.dispatch(event);
                 }
                 self.lift(batch.watermarks);
-                self.wake();
+                self.write(usize::MAX);
             }
             Delivery::Joined(joined) => self.joined(joined),
             Delivery::Resync(resync) => self.resync(&resync),
@@ -30,12 +29,20 @@ impl Hub {
         }
     }
 
-    /// Wakes the connections that got events.
-    pub fn wake(&mut self) {
-        self.due.drain(..).for_each(Waker::wake);
+    /// Lets connections that got events write them, so many of them at the most. False when none is left.
+    pub fn write(&mut self, most: usize) -> bool {
+        let Self { connections, stats, due, .. } = self;
+        let left = due.len().saturating_sub(most);
+        for slot in due.drain(left..) {
+            // Should another one be in the slot by now, it writes what it has.
+            if let Some(connection) = connections.get_mut(slot as usize) {
+                connection.write(stats);
+            }
+        }
+        left > 0
     }
 
-    /// Gives an event to all that follow one of its addresses; tells how many. They write it after [`Hub::wake`], in one
+    /// Gives an event to all that follow one of its addresses; tells how many. They write it with [`Hub::write`], in one
     /// go with all that they got until then.
     pub fn dispatch(&mut self, event: &Dispatch) -> usize {
         match event.frames.as_slice() {

@@ -8,6 +8,7 @@ mod delays;
 mod deliveries;
 mod drain;
 mod open;
+mod outlet;
 mod places;
 mod queue;
 mod stats;
@@ -31,6 +32,7 @@ use tidings_shared::cursor::Place;
 pub use self::connection::{Connection, Follow};
 pub use self::drain::Told;
 pub use self::open::OpenConnection;
+pub use self::outlet::Outlet;
 pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
 
@@ -54,8 +56,8 @@ pub struct Hub {
     stats: Stats,
     /// When connections that hold something back must be woken.
     wheel: Wheel,
-    /// Of the connections that got events since the last [`Hub::wake`].
-    due: Vec<Waker>,
+    /// The slots of connections that got events and have yet to write them.
+    due: Vec<u32>,
     /// Whether new connections are turned away, as the process is about to end.
     draining: bool,
 }
@@ -170,17 +172,23 @@ impl Hub {
         polled
     }
 
-    /// Appends the next bytes that a connection writes to `out`, at least `enough` if there are so many.
-    pub fn fill(&mut self, key: ConnectionKey, waker: &Waker, out: &mut Vec<u8>, enough: usize) -> Filled {
-        let most = out.len() + enough;
-        while out.len() < most {
-            match self.poll(key, waker) {
-                Poll::Ready(Some(bytes)) => out.extend_from_slice(&bytes),
-                Poll::Ready(None) => return Filled::Ended,
-                Poll::Pending => return Filled::Waiting,
-            }
+    /// Appends the next bytes that a connection writes to `out`, as much as is good to write at once.
+    pub fn fill(&mut self, key: ConnectionKey, waker: &Waker, out: &mut Vec<u8>) -> Filled {
+        let Self { connections, stats, .. } = self;
+        let connection = connections.get_mut(key.slot as usize).filter(|connection| connection.serial == key.serial);
+        let Some(connection) = connection else { return Filled::Ended };
+        let filled = connection.fill(out, stats);
+        if filled == Filled::Waiting {
+            connection.wait(waker);
         }
-        Filled::More
+        filled
+    }
+
+    /// Gives a connection a way out by which it writes at once.
+    pub fn attach(&mut self, key: ConnectionKey, outlet: Rc<dyn Outlet>) {
+        if let Some(connection) = self.get(key) {
+            connection.attach(outlet);
+        }
     }
 
     /// The cursor of a connection after all that it was given, lifted to the watermarks; `None` if it has no place.
@@ -249,8 +257,8 @@ impl Hub {
         for key in self.begin_drain() {
             self.goodbye(key, Goodbye::Drain);
         }
-        // Also those that a turn, which may have been cut short by a panic, was about to wake.
-        self.wake();
+        // Also those that a turn, which may have been cut short by a panic, was about to let write.
+        self.write(usize::MAX);
     }
 
     /// What was counted since the last call.

@@ -1,10 +1,11 @@
 //! A connection as its transport sees it: open for as long as this lives.
 
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use super::{Filled, SharedHub};
+use super::{Filled, Outlet, SharedHub};
 use crate::admission::{Admitted, Place};
 use crate::reader::delivery::ConnectionKey;
 
@@ -39,10 +40,15 @@ impl OpenConnection {
         self.hub.borrow_mut().poll(self.key, waker)
     }
 
-    /// Appends what is to be written to `out`, at least `enough` bytes if there are so many. While nothing is left,
-    /// `waker` is woken when there is more.
-    pub fn fill(&self, waker: &Waker, out: &mut Vec<u8>, enough: usize) -> Filled {
-        self.hub.borrow_mut().fill(self.key, waker, out, enough)
+    /// Gives it a way out by which the hub writes at once.
+    pub fn attach(&self, outlet: Rc<dyn Outlet>) {
+        self.hub.borrow_mut().attach(self.key, outlet);
+    }
+
+    /// Appends what is to be written to `out`, as much as is good to write at once. While nothing is left, `waker` is
+    /// woken when there is more.
+    pub fn fill(&self, waker: &Waker, out: &mut Vec<u8>) -> Filled {
+        self.hub.borrow_mut().fill(self.key, waker, out)
     }
 
     /// The cursor after all that it was given, lifted to the watermarks; `None` if it has no place.

@@ -33,6 +33,9 @@ impl Entry {
     }
 }
 
+/// Entries whose room a queue keeps when it has run empty.
+const KEPT: usize = 8;
+
 /// What waits to be written, in order. Holds at most `limit` bytes of live frames; a replay, which is bounded where it is
 /// read, comes on top.
 ///
@@ -111,8 +114,10 @@ impl Queue {
     /// The oldest entry, to be written.
     pub fn pop(&mut self) -> Option<Entry> {
         let Some(entry) = self.entries.pop_front() else {
-            // Memory too: an idle connection must cost nothing.
-            self.entries = VecDeque::new();
+            // Memory too, but for what makes the next events cost no allocation: an idle connection must cost nothing.
+            if self.entries.capacity() > KEPT {
+                self.entries = VecDeque::new();
+            }
             self.extra = 0;
             return None;
         };

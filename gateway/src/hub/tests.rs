@@ -4,10 +4,12 @@ mod model;
 mod paced;
 pub(crate) mod rig;
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::control::Reason;
 use crate::reader::delivery::{Delivery, Resync, Start};
-use rig::{Rig, Saw, event, partition_of, place, start};
+use rig::{Rig, Saw, Woken, event, partition_of, place, start};
 use tidings_shared::Cursor;
 
 #[test]
@@ -218,4 +220,83 @@ fn nothing_is_left_of_connections_that_left() {
         left.extend(matches!(&command, Command::Leave(..)).then(|| format!("{command:?}")));
     }
     assert_eq!(left.len(), 3, "{left:?}");
+}
+
+/// An outlet that takes so many writes, and then none.
+#[derive(Debug)]
+struct Taker {
+    left: std::cell::Cell<usize>,
+    taken: RefCell<Vec<u8>>,
+}
+
+impl Taker {
+    fn attach(rig: &mut Rig, key: ConnectionKey, left: usize) -> Rc<Self> {
+        let taker = Rc::new(Self { left: left.into(), taken: RefCell::default() });
+        rig.hub.attach(key, Rc::clone(&taker) as Rc<dyn Outlet>);
+        taker
+    }
+
+    fn saw(&self) -> Vec<Saw> {
+        rig::parse(&std::mem::take(&mut *self.taken.borrow_mut())).iter().map(Saw::from).collect()
+    }
+}
+
+impl Outlet for Taker {
+    fn write(&self, fill: &mut dyn FnMut(&mut Vec<u8>) -> Filled) -> bool {
+        let Some(left) = self.left.get().checked_sub(1) else { return false };
+        self.left.set(left);
+        fill(&mut self.taken.borrow_mut()) == Filled::Waiting
+    }
+}
+
+#[test]
+fn what_has_an_outlet_goes_out_with_the_turn_and_in_one_write() {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.live(&["a"]);
+    let taker = Taker::attach(&mut rig, key, 2);
+    (11..14).for_each(|ms| rig.dispatch(&event(ms, &["a"], rig.partitions)));
+    assert_eq!(taker.saw(), [], "not before the turn is over");
+    assert!(!rig.hub.write(1));
+    assert_eq!(taker.saw(), [Saw::data("a", 11), Saw::data("a", 12), Saw::data("a", 13)]);
+    assert_eq!(taker.left.get(), 1, "one write");
+    assert_eq!(rig.read(key), []);
+}
+
+#[test]
+fn what_an_outlet_does_not_take_is_left_to_the_task() {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.live(&["a"]);
+    let taker = Taker::attach(&mut rig, key, 1);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    assert_eq!(rig.hub.poll(key, &waker), Poll::Pending);
+    for ms in 11..14 {
+        rig.dispatch(&event(ms, &["a"], rig.partitions));
+        rig.hub.write(usize::MAX);
+    }
+    assert_eq!(taker.saw(), [Saw::data("a", 11)]);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "one wake-up is enough");
+    assert_eq!(rig.read(key), [Saw::data("a", 12), Saw::data("a", 13)]);
+    // It waits again: the outlet is tried again.
+    taker.left.set(1);
+    rig.dispatch(&event(14, &["a"], rig.partitions));
+    rig.hub.write(usize::MAX);
+    assert_eq!(taker.saw(), [Saw::data("a", 14)]);
+}
+
+#[test]
+fn some_connections_write_at_a_time_and_all_in_the_end() {
+    let mut rig = Rig::new(1, 1_000);
+    let takers: Vec<Rc<Taker>> = (0..5)
+        .map(|_| {
+            let key = rig.live(&["a"]);
+            Taker::attach(&mut rig, key, 1)
+        })
+        .collect();
+    rig.dispatch(&event(11, &["a"], rig.partitions));
+    let wrote = |takers: &[Rc<Taker>]| takers.iter().filter(|taker| taker.left.get() == 0).count();
+    let turns = [(true, 2), (true, 4), (false, 5), (false, 5)];
+    for turn in turns {
+        assert_eq!((rig.hub.write(2), wrote(&takers)), turn);
+    }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::connection::WRITE;
 use super::wheel::TICK;
 use super::{Hub, SharedHub, Size, Told, drain};
 use crate::clock;
@@ -46,8 +47,8 @@ pub struct HubHandle {
 const TURN: usize = 64;
 /// Pushes into queues after which other tasks of the worker get their turn.
 const PUSHES: usize = 512;
-/// Bytes of events that are gathered for one write: the server writes no more at once.
-const WRITE: usize = 32 * 1024;
+/// Connections that write after which other tasks of the worker get their turn: about a millisecond.
+const WRITES: usize = 256;
 /// Heartbeats are spread over so many moments, so that they do not come all at once.
 const SHARES: usize = 16;
 
@@ -101,8 +102,8 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
     }
 }
 
-/// Takes a delivery and what waits behind it, and only then wakes the connections that got events: what came close
-/// together goes out in one write. Other tasks run meanwhile if it takes long.
+/// Takes a delivery and what waits behind it, and only then lets the connections that got events write them: what came
+/// close together goes out in one write. Other tasks run meanwhile if it takes long.
 async fn turn(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedReceiver<Parcel>) {
     hub.borrow_mut().advance(Instant::now());
     let mut pace = Pace::new(hub);
@@ -117,7 +118,14 @@ async fn turn(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedRe
         }
         drop(room);
     }
-    hub.borrow_mut().wake();
+    write(hub).await;
+}
+
+/// Lets all connections that got events write them.
+async fn write(hub: &SharedHub) {
+    while hub.borrow_mut().write(WRITES) {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn take(hub: &SharedHub, batch: Batch, pace: &mut Pace) {
@@ -137,7 +145,7 @@ async fn take(hub: &SharedHub, batch: Batch, pace: &mut Pace) {
 struct Pace {
     /// Pushes since other tasks ran.
     pushes: usize,
-    /// Bytes of events since connections were woken.
+    /// Bytes of events since connections wrote.
     bytes: usize,
     /// Bytes at which they are: their queues hold twice as much, so one that reads is never overrun.
     write: usize,
@@ -155,7 +163,7 @@ impl Pace {
         let full = self.bytes >= self.write;
         if full {
             self.bytes = 0;
-            hub.borrow_mut().wake();
+            write(hub).await;
         }
         if full || self.pushes >= PUSHES {
             self.pushes = 0;

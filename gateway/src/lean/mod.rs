@@ -6,6 +6,7 @@
 
 mod head;
 mod io;
+mod socket;
 mod writer;
 
 use std::cell::Cell;
@@ -24,7 +25,8 @@ use tokio::time::timeout;
 pub use self::io::Io;
 
 use self::head::Head;
-use self::writer::{Scratch, Writer};
+use self::socket::Scratch;
+use self::writer::Writer;
 use crate::stream::{Asked, Gate, Stream};
 use crate::tls::{self, Tls};
 

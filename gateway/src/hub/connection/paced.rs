@@ -1,6 +1,5 @@
 //! How a connection holds events back: those that are spread, and all if it wants few.
 
-use std::task::Waker;
 use std::time::Instant;
 
 use super::Connection;
@@ -12,10 +11,10 @@ use crate::reader::delivery::ConnectionKey;
 
 impl Connection {
     /// Takes an event, at once or when its moment has come; `frame` is the one for the addresses that it follows, and
-    /// `slot` is where the connection is. If that makes it due to be woken, `due` gets its waker.
-    pub fn give(&mut self, frame: &Frame, slot: u32, wheel: &mut Wheel, stats: &mut Stats, due: &mut Vec<Waker>) {
+    /// `slot` is where the connection is. If that makes it due to write, `due` gets the slot.
+    pub fn give(&mut self, frame: &Frame, slot: u32, wheel: &mut Wheel, stats: &mut Stats, due: &mut Vec<u32>) {
         if self.delays.is_none() && frame.spread().is_zero() {
-            self.take(frame, stats, due);
+            self.take(frame, slot, stats, due);
         } else {
             self.pace(frame, slot, wheel, stats, due);
         }
@@ -32,9 +31,9 @@ impl Connection {
         self.delays.as_ref().map_or(0, |delays| delays.waiting())
     }
 
-    fn pace(&mut self, frame: &Frame, slot: u32, wheel: &mut Wheel, stats: &mut Stats, due: &mut Vec<Waker>) {
+    fn pace(&mut self, frame: &Frame, slot: u32, wheel: &mut Wheel, stats: &mut Stats, due: &mut Vec<u32>) {
         if !self.is_live() {
-            return self.take(frame, stats, due);
+            return self.take(frame, slot, stats, due);
         }
         self.delays.get_or_insert_default();
         // Of what waits in the queue, the first event that is written puts this right.
@@ -45,7 +44,7 @@ impl Connection {
                 None => self.push(Entry::Event(frame.clone()), frame.bytes().len(), stats),
                 Some(at) => self.hold(frame, at, slot, wheel, stats),
             }
-            due.extend(self.waker.take());
+            self.fall_due(slot, due);
         }
         self.rest();
     }

@@ -4,6 +4,8 @@
 //! thought: events are written in order, and each frame carries its own id. Else the cursor is put together here, for
 //! each frame that is written: the places come to so far, but below whatever is held back.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use tidings_shared::cursor::Place;
 use tidings_shared::{Cursor, Partition, Partitions};
@@ -11,44 +13,94 @@ use tidings_shared::{Cursor, Partition, Partitions};
 use super::Connection;
 use crate::control;
 use crate::frame::Frame;
+use crate::hub::Filled;
 use crate::hub::queue::Entry;
 use crate::hub::stats::Stats;
 
+/// Bytes that are gathered for one write, about.
+pub const WRITE: usize = 32 * 1024;
+
+/// What is written next: one event or more, whole.
+enum Next {
+    /// As all connections get it.
+    Shared(Frame),
+    /// As only this one does.
+    Own(Bytes),
+}
+
+impl Next {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Shared(frame) => frame.bytes(),
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
 impl Connection {
-    /// The next bytes to write: one event or more, whole. What is owed comes first, but not to one that ends: its cursor
-    /// is from before, so it is told when it comes back.
+    /// The next bytes to write: one event or more, whole.
     pub fn next(&mut self, stats: &mut Stats) -> Option<Bytes> {
         self.tell_owed(stats);
+        Some(match self.take_next()? {
+            Next::Shared(frame) => frame.bytes().clone(),
+            Next::Own(bytes) => bytes,
+        })
+    }
+
+    /// Appends the next bytes to `out`, as much as is good to write at once.
+    pub fn fill(&mut self, out: &mut Vec<u8>, stats: &mut Stats) -> Filled {
+        self.tell_owed(stats);
+        while out.len() < WRITE {
+            match self.take_next() {
+                Some(next) => out.extend_from_slice(next.as_slice()),
+                None if self.is_ending() => return Filled::Ended,
+                None => return Filled::Waiting,
+            }
+        }
+        Filled::More
+    }
+
+    /// Writes what waits by its outlet, or wakes its task to do so.
+    pub fn write(&mut self, stats: &mut Stats) {
+        self.due = false;
+        let outlet = self.outlet.as_ref().map(Rc::clone);
+        if !outlet.is_some_and(|outlet| outlet.write(&mut |out| self.fill(out, stats))) {
+            self.wake();
+        }
+    }
+
+    fn take_next(&mut self) -> Option<Next> {
         loop {
             match self.queue.pop()? {
                 Entry::Event(frame) => {
                     if let Some(written) = &mut self.written {
                         written.set(frame.partition(), frame.place());
                     }
-                    return Some(self.render(&frame));
+                    return Some(self.render(frame));
                 }
                 Entry::Late(frame) => {
                     self.wrote(&frame);
-                    let bytes = self.render(&frame);
+                    let next = self.render(frame);
                     self.rest();
-                    return Some(bytes);
+                    return Some(next);
                 }
                 Entry::Covered(frame) => {
                     self.wrote(&frame);
                     self.rest();
                 }
-                Entry::Said(bytes) => return Some(*bytes),
+                Entry::Said(bytes) => return Some(Next::Own(*bytes)),
                 Entry::Ready(places) => {
                     self.unready = false;
                     self.written = Some(places);
                     let bytes = control::ready(&self.cursor(), &self.name, &self.follow.addresses);
                     self.rest();
-                    return Some(bytes);
+                    return Some(Next::Own(bytes));
                 }
             }
         }
     }
 
+    /// What is owed comes first, but not to one that ends: its cursor is from before, so it is told when it comes back.
     fn tell_owed(&mut self, stats: &mut Stats) {
         let Some(reason) = self.owes.filter(|_| self.is_live()) else { return };
         self.owes = None;
@@ -69,13 +121,13 @@ impl Connection {
         self.delays.iter_mut().for_each(|delays| delays.wrote(frame));
     }
 
-    /// A frame's bytes, under a cursor that is true once they are written.
-    fn render(&self, frame: &Frame) -> Bytes {
+    /// A frame, under a cursor that is true once it is written.
+    fn render(&self, frame: Frame) -> Next {
         let one = self.partitions == Partitions::ONE;
         if !self.has_own_ids() || (one && self.place(frame.partition()) == Some(frame.place())) {
-            frame.bytes().clone()
+            Next::Shared(frame)
         } else {
-            frame.under(&self.cursor())
+            Next::Own(frame.under(&self.cursor()))
         }
     }
 

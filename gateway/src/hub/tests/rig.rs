@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use tidings_shared::cursor::Place;
@@ -14,6 +15,16 @@ use crate::frame::Encoder;
 use crate::hub::{Follow, Hub, HubOptions};
 use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
 use crate::reader::{Command, From, ReaderHandle, Status};
+
+/// Counts how often it was woken.
+#[derive(Default)]
+pub struct Woken(pub AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 pub struct Rig {
     pub hub: Hub,

@@ -1,8 +1,8 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Poll, Wake, Waker};
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
 
 use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Epoch, Id, Message};
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::frame::Encoder;
 use crate::hub::Follow;
+use crate::hub::tests::rig::Woken;
 use crate::reader::delivery::{ConnectionKey, Dispatch, Frames, Joined, Start};
 use crate::reader::{Command, From, Status};
 
@@ -41,15 +42,6 @@ async fn connections_end_when_nothing_feeds_them_any_more() {
         bytes.extend(chunk);
     }
     assert!(String::from_utf8(bytes).unwrap().contains("event: tidings.goodbye"));
-}
-
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 fn place(ms: u64) -> Place {
