@@ -1,6 +1,7 @@
 //! How a hub takes what the reader hands it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -20,7 +21,7 @@ impl Hub {
                 for event in &batch.events {
                     self.dispatch(event);
                 }
-                self.lift(batch.watermarks);
+                self.lift(&batch.watermarks);
                 self.write(usize::MAX);
             }
             Delivery::Joined(joined) => self.joined(joined),
@@ -42,25 +43,31 @@ impl Hub {
         left > 0
     }
 
+    /// Gives events, all to one address and no other, to the connections that stand at some places of it. Each takes all
+    /// of them before the next one does, so what it needs is at hand. Tells how many pushes that were, and whether there
+    /// are places behind.
+    pub fn dispatch_run(&mut self, run: &[Dispatch], places: Range<usize>) -> (usize, bool) {
+        let Self { table, connections, wheel, stats, due, .. } = self;
+        let Some((address, _)) = run.first().and_then(|event| event.frames.first()) else { return (0, false) };
+        let (followers, more) = table.followers_at(address, places);
+        let mut count = 0;
+        for slot in followers {
+            let Some(connection) = connections.get_mut(slot as usize) else { continue };
+            for (_, frame) in run.iter().flat_map(|event| &event.frames) {
+                connection.give(frame, slot, wheel, stats, due);
+            }
+            count += run.len();
+        }
+        (count, more)
+    }
+
     /// Gives an event to all that follow one of its addresses; tells how many. They write it with [`Hub::write`], in one
     /// go with all that they got until then.
     pub fn dispatch(&mut self, event: &Dispatch) -> usize {
         match event.frames.as_slice() {
-            [(address, frame)] => self.dispatch_one(address, frame),
+            [_] => self.dispatch_run(std::slice::from_ref(event), 0..usize::MAX).0,
             _ => self.dispatch_several(event),
         }
-    }
-
-    fn dispatch_one(&mut self, address: &Address, frame: &Frame) -> usize {
-        let Self { table, connections, wheel, stats, due, .. } = self;
-        let mut count = 0;
-        for slot in table.followers(address) {
-            if let Some(connection) = connections.get_mut(slot as usize) {
-                connection.give(frame, slot, wheel, stats, due);
-            }
-            count += 1;
-        }
-        count
     }
 
     /// An event to several addresses: a connection that follows more than one of them gets it once, naming those.
@@ -86,9 +93,10 @@ impl Hub {
     }
 
     /// All up to these places has been dispatched.
-    pub fn lift(&mut self, watermarks: Vec<Option<Place>>) {
+    pub fn lift(&mut self, watermarks: &[Option<Place>]) {
         if !watermarks.is_empty() {
-            self.watermarks = watermarks;
+            self.watermarks.clear();
+            self.watermarks.extend_from_slice(watermarks);
         }
     }
 

@@ -15,6 +15,7 @@ mod stats;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod turn;
 mod wheel;
 mod worker;
 
@@ -261,14 +262,14 @@ impl Hub {
         self.write(usize::MAX);
     }
 
-    /// What was counted since the last call.
-    pub fn take_stats(&mut self) -> Stats {
-        std::mem::take(&mut self.stats)
+    /// Gives what was counted since the last call for empty counts.
+    pub fn swap_stats(&mut self, stats: &mut Stats) {
+        std::mem::swap(&mut self.stats, stats);
     }
 
-    /// Notes how long events took.
-    pub fn observe(&mut self, latencies: Vec<Duration>) {
-        self.stats.latencies.extend(latencies);
+    /// Notes how long an event took.
+    pub fn observe(&mut self, latency: Duration) {
+        self.stats.latencies.push(latency);
     }
 
     /// How much it holds.

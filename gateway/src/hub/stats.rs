@@ -18,6 +18,13 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Forgets all, but keeps the room for it.
+    pub fn clear(&mut self) {
+        let mut latencies = std::mem::take(&mut self.latencies);
+        latencies.clear();
+        *self = Self { latencies, ..Self::default() };
+    }
+
     /// Counts resyncs.
     pub fn resynced(&mut self, reason: Reason, count: u64) {
         if let Some(at) = Reason::ALL.iter().position(|known| *known == reason) {

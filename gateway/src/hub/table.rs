@@ -1,6 +1,7 @@
 //! The hub's table: which connections follow which address.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -53,6 +54,15 @@ impl Table {
     pub fn followers(&self, address: &Address) -> impl Iterator<Item = u32> {
         let known = self.slots.get(address).and_then(|slot| self.addresses.get(*slot as usize));
         known.into_iter().flat_map(|known| known.connections.iter()).map(|(_, slot)| *slot)
+    }
+
+    /// Those of them that stand at some places, and whether there are places behind.
+    pub fn followers_at(&self, address: &Address, places: Range<usize>) -> (impl Iterator<Item = u32>, bool) {
+        let known = self.slots.get(address).and_then(|slot| self.addresses.get(*slot as usize));
+        let end = known.map_or(0, |known| known.connections.capacity());
+        let at = places.start..places.end.min(end);
+        let followers = known.into_iter().flat_map(move |known| at.clone().filter_map(|at| known.connections.get(at)));
+        (followers.copied(), places.end < end)
     }
 
     /// All addresses.

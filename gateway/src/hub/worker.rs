@@ -1,7 +1,6 @@
 //! The task that feeds a worker's hub.
 
 use std::cell::RefCell;
-use std::iter;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +9,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::connection::WRITE;
 use super::wheel::TICK;
-use super::{Hub, SharedHub, Size, Told, drain};
-use crate::clock;
+use super::{Hub, SharedHub, Size, Stats, Told, drain, turn};
 use crate::control::Reason;
 use crate::metrics::Metrics;
-use crate::reader::delivery::{Batch, Delivery};
 use crate::reader::{Parcel, ReaderHandle};
 
 /// What a hub is told at its start.
@@ -43,12 +39,6 @@ pub struct HubHandle {
     pub options: HubOptions,
 }
 
-/// Deliveries taken in one turn, between which there may be heartbeats.
-const TURN: usize = 64;
-/// Pushes into queues after which other tasks of the worker get their turn.
-const PUSHES: usize = 512;
-/// Connections that write after which other tasks of the worker get their turn: about a millisecond.
-const WRITES: usize = 256;
 /// Heartbeats are spread over so many moments, so that they do not come all at once.
 const SHARES: usize = 16;
 
@@ -84,105 +74,36 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut share = 0;
-    let mut counted = Size::default();
+    let (mut counted, mut stats) = (Size::default(), Stats::default());
     loop {
         let has_timers = hub.borrow().has_timers();
         tokio::select! {
             parcel = deliveries.recv() => {
                 let Some(parcel) = parcel else { return };
-                turn(&hub, parcel, &mut deliveries).await;
+                turn::take(&hub, parcel, &mut deliveries).await;
             }
             _ = beats.tick() => {
                 share = (share + 1) % SHARES;
                 hub.borrow_mut().tick(share, SHARES);
             }
             _ = ticks.tick(), if has_timers => hub.borrow_mut().advance(Instant::now()),
-            _ = seconds.tick() => report(&hub, &metrics, &mut counted),
-        }
-    }
-}
-
-/// Takes a delivery and what waits behind it, and only then lets the connections that got events write them: what came
-/// close together goes out in one write. Other tasks run meanwhile if it takes long.
-async fn turn(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedReceiver<Parcel>) {
-    hub.borrow_mut().advance(Instant::now());
-    let mut pace = Pace::new(hub);
-    let waiting = iter::from_fn(|| deliveries.try_recv().ok());
-    for Parcel { delivery, room } in iter::once(first).chain(waiting).take(TURN) {
-        if let Delivery::Batch(batch) = delivery {
-            take(hub, batch, &mut pace).await;
-        } else {
-            let pushes = delivery.pushes();
-            hub.borrow_mut().take(delivery);
-            pace.rest(hub, pushes, 0).await;
-        }
-        drop(room);
-    }
-    write(hub).await;
-}
-
-/// Lets all connections that got events write them.
-async fn write(hub: &SharedHub) {
-    while hub.borrow_mut().write(WRITES) {
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn take(hub: &SharedHub, batch: Batch, pace: &mut Pace) {
-    let mut latencies = Vec::with_capacity(batch.events.len());
-    for event in &batch.events {
-        let pushes = hub.borrow_mut().dispatch(event);
-        latencies.push(clock::age(event.id));
-        let bytes = event.frames.iter().map(|(_, frame)| frame.bytes().len()).sum();
-        pace.rest(hub, pushes, bytes).await;
-    }
-    let mut hub = hub.borrow_mut();
-    hub.lift(batch.watermarks);
-    hub.observe(latencies);
-}
-
-/// When a turn lets others run.
-struct Pace {
-    /// Pushes since other tasks ran.
-    pushes: usize,
-    /// Bytes of events since connections wrote.
-    bytes: usize,
-    /// Bytes at which they are: their queues hold twice as much, so one that reads is never overrun.
-    write: usize,
-}
-
-impl Pace {
-    fn new(hub: &SharedHub) -> Self {
-        Self { pushes: 0, bytes: 0, write: WRITE.min(hub.borrow().options.queue / 2) }
-    }
-
-    /// Lets other tasks run after some hundred pushes, and connections write when there is enough to write.
-    async fn rest(&mut self, hub: &SharedHub, pushes: usize, bytes: usize) {
-        self.pushes += pushes;
-        self.bytes += bytes;
-        let full = self.bytes >= self.write;
-        if full {
-            self.bytes = 0;
-            write(hub).await;
-        }
-        if full || self.pushes >= PUSHES {
-            self.pushes = 0;
-            tokio::task::yield_now().await;
+            _ = seconds.tick() => report(&hub, &metrics, &mut counted, &mut stats),
         }
     }
 }
 
 /// Adds what was counted to the metrics.
-fn report(hub: &SharedHub, metrics: &Metrics, counted: &mut Size) {
+fn report(hub: &SharedHub, metrics: &Metrics, counted: &mut Size, stats: &mut Stats) {
     let mut hub = hub.borrow_mut();
-    let stats = hub.take_stats();
+    stats.clear();
+    hub.swap_stats(stats);
     metrics.add_frames_dispatched(stats.dispatched);
     metrics.add_frames_coalesced(stats.coalesced);
     for (reason, count) in Reason::ALL.into_iter().zip(stats.resyncs).filter(|(_, count)| *count > 0) {
         metrics.add_resyncs(reason, count);
     }
-    for latency in stats.latencies {
-        metrics.observe_publish_to_dispatch(latency);
+    for latency in &stats.latencies {
+        metrics.observe_publish_to_dispatch(*latency);
     }
     let size = hub.size();
     metrics.add_connections(size.connections - counted.connections);

@@ -193,7 +193,7 @@ impl World {
                 missed.iter().for_each(|choice| drop(self.publish(*choice, true, None)));
                 self.rig.hub.take(Delivery::Lagged(self.places()));
             }
-            Op::Lift => self.rig.hub.lift(self.places()),
+            Op::Lift => self.rig.hub.lift(&self.places()),
             Op::Tick => self.rig.hub.tick(0, 1),
             Op::Drain => self.rig.hub.drain(),
         }

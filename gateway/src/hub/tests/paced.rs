@@ -59,7 +59,7 @@ fn a_slow_reader_gets_the_latest_of_each_address_and_no_resync() {
         saw.len() < 20 && saw.ends_with(&[Saw::data("a", 297), Saw::data("b", 298), Saw::data("c", 299)]),
         "{saw:?}"
     );
-    assert_eq!(rig.hub.take_stats().coalesced as usize, 289 - saw.len());
+    assert_eq!(rig.hub.stats.coalesced as usize, 289 - saw.len());
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn the_cursor_stays_below_what_is_spread_until_it_is_written() {
     timed.rig.dispatch(&spread(12, &["a"], "-", SECOND));
     timed.rig.dispatch(&event(13, &["b"], Partitions::ONE));
     assert_eq!(timed.read(key), [(11, 11), (13, 11)]);
-    timed.rig.hub.lift(vec![Some(place(20))]);
+    timed.rig.hub.lift(&[Some(place(20))]);
     assert_eq!(timed.tick(key), 11);
     timed.pass(SECOND + wheel::TICK);
     timed.rig.dispatch(&event(21, &["b"], Partitions::ONE));

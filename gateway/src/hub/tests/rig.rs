@@ -40,7 +40,7 @@ impl Rig {
         let options =
             HubOptions { gateway: "gw".into(), queue, retry: second, heartbeat: second, max_age: Duration::ZERO };
         let mut hub = Hub::new(0, reader, partitions, options, Instant::now());
-        hub.lift(partitions.all().map(|_| Some(place(10))).collect());
+        hub.lift(&vec![Some(place(10)); usize::from(partitions.count())]);
         Self { hub, partitions, commands }
     }
 

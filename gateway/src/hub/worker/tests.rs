@@ -1,5 +1,6 @@
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
@@ -12,6 +13,8 @@ use super::*;
 use crate::frame::Encoder;
 use crate::hub::Follow;
 use crate::hub::tests::rig::Woken;
+use crate::hub::turn::PUSHES;
+use crate::reader::delivery::{Batch, Delivery};
 use crate::reader::delivery::{ConnectionKey, Dispatch, Frames, Joined, Start};
 use crate::reader::{Command, From, Status};
 
@@ -87,9 +90,9 @@ async fn what_came_close_together_wakes_a_connection_once() {
     assert_eq!(read(), 1, "ready");
     let (sender, mut deliveries) = mpsc::unbounded_channel();
     (3..=4).for_each(|ms| sender.send(batch(&address, ms)).unwrap());
-    turn(&hub, batch(&address, 2), &mut deliveries).await;
+    turn::take(&hub, batch(&address, 2), &mut deliveries).await;
     assert_eq!((woken.0.load(Ordering::Relaxed), read()), (1, 3));
-    turn(&hub, batch(&address, 5), &mut deliveries).await;
+    turn::take(&hub, batch(&address, 5), &mut deliveries).await;
     assert_eq!((woken.0.load(Ordering::Relaxed), read()), (2, 1));
 }
 
@@ -114,7 +117,7 @@ async fn one_that_reads_is_never_overrun() {
     let events = (2..=300).map(|ms| event(&address, ms)).collect();
     let parcel = Parcel { delivery: Delivery::Batch(Batch { events, watermarks: Vec::new() }), room: None };
     let (_sender, mut deliveries) = mpsc::unbounded_channel();
-    turn(&hub, parcel, &mut deliveries).await;
+    turn::take(&hub, parcel, &mut deliveries).await;
     let text = reading.await.unwrap();
     assert!(!text.contains("resync"), "{text}");
     assert_eq!(text.matches("\nid: 1.7.").count(), 300, "ready, and each event");
@@ -148,7 +151,7 @@ async fn a_storm_of_replays_leaves_room_for_others() {
     let mut replays = replays.into_iter();
     let first = replays.next().unwrap();
     replays.for_each(|parcel| sender.send(parcel).unwrap());
-    turn(&hub, first, &mut deliveries).await;
+    turn::take(&hub, first, &mut deliveries).await;
     other.abort();
     assert!(turns.get() >= 7, "{}", turns.get());
 }
