@@ -1,0 +1,107 @@
+//! A worker's hub without sockets, whose reader is the caller.
+#![allow(clippy::expect_used, reason = "a worker that cannot begin has nothing to tell")]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tidings_gateway::frame::Encoder;
+use tidings_gateway::hub::{Filled, Follow, Hub, HubOptions, Outlet};
+use tidings_gateway::reader::delivery::{Delivery, Dispatch, Frames, Joined, Start};
+use tidings_gateway::reader::{From, ReaderHandle, Status};
+use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Epoch, Event, Id, Message, Partition, Partitions};
+
+/// A hub whose connections all follow `load`, and each an address of its own.
+pub struct Worker {
+    hub: Hub,
+    message: String,
+    next: u64,
+    sink: Rc<Sink>,
+}
+
+impl Worker {
+    /// A worker with so many connections.
+    pub fn new(connections: usize) -> Self {
+        let partitions = Partitions::ONE;
+        // Nobody reads what the hub says to the reader: the receiver is gone.
+        let (reader, _) = ReaderHandle::new(Status::new(partitions));
+        let second = Duration::from_secs(1);
+        let (gateway, queue, max_age) = ("bench".into(), 256 * 1024, Duration::ZERO);
+        let options = HubOptions { gateway, queue, retry: second, heartbeat: second, max_age };
+        let hub = Hub::new(0, reader, partitions, options, Instant::now());
+        let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
+        let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;
+        let mut worker = Self { hub, message, next: 1, sink: Rc::default() };
+        (0..connections).for_each(|at| worker.join(at));
+        // What is kept from one turn to the next is there after the first.
+        let events = worker.events("load", 8);
+        worker.turn(&events);
+        worker
+    }
+
+    fn join(&mut self, at: usize) {
+        let addresses = [address("load"), address(&format!("own/{at}"))];
+        let follow = Follow { addresses: addresses.into(), types: Rc::from([]), every: None };
+        let connection = self.hub.join(follow, From::Now);
+        let place = place(0);
+        let start =
+            Start { partition: partition(), place, from: place, replay: Vec::new(), tail: false, resync: Vec::new() };
+        self.hub.take(Delivery::Joined(Joined { connection, starts: Some(vec![start]) }));
+        self.hub.attach(connection, Rc::clone(&self.sink) as Rc<dyn Outlet>);
+        // It waits for events from here on.
+        assert_eq!(self.hub.fill(connection, Waker::noop(), &mut Vec::new()), Filled::Waiting);
+    }
+
+    fn event(&mut self, to: &str) -> Dispatch {
+        self.next += 1;
+        let (place, to) = (place(self.next), address(to));
+        let message = Message::decode(&self.message).expect("a message");
+        let frame = Encoder::of(Partitions::ONE).encode(place, &message, &to).expect("JSON");
+        Dispatch { partition: partition(), id: place.id, frames: Frames::from_iter([(to, frame)]) }
+    }
+
+    /// Events to one address.
+    pub fn events(&mut self, to: &str, count: usize) -> Vec<Dispatch> {
+        (0..count).map(|_| self.event(to)).collect()
+    }
+
+    /// Dispatches, and lets all connections that got something write it. Tells how many bytes that were.
+    pub fn turn(&mut self, events: &[Dispatch]) -> usize {
+        self.sink.written.set(0);
+        self.hub.dispatch_run(events, 0..usize::MAX);
+        while self.hub.write(256) {}
+        self.sink.written.get()
+    }
+}
+
+/// Where all connections write to: as much as a socket takes.
+#[derive(Debug, Default)]
+struct Sink {
+    scratch: RefCell<Vec<u8>>,
+    written: Cell<usize>,
+}
+
+impl Outlet for Sink {
+    fn write(&self, fill: &mut dyn FnMut(&mut Vec<u8>) -> Filled) -> bool {
+        let mut scratch = self.scratch.borrow_mut();
+        scratch.clear();
+        let filled = fill(&mut scratch);
+        self.written.set(self.written.get() + scratch.len());
+        filled == Filled::Waiting
+    }
+}
+
+fn address(name: &str) -> Arc<Address> {
+    Arc::new(name.parse().expect("an address"))
+}
+
+fn partition() -> Partition {
+    Partitions::ONE.all().next().expect("one")
+}
+
+fn place(ms: u64) -> Place {
+    Place { epoch: Epoch::from_random(7), id: Id { ms, seq: 0 } }
+}

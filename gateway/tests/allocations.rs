@@ -1,0 +1,29 @@
+//! Giving an event to a connection allocates nothing, however many there are.
+
+#[path = "../benches/worker/mod.rs"]
+mod worker;
+
+use worker::Worker;
+
+/// Allocations of a turn in which `events` go to `to`, and the bytes that were written.
+fn turn(worker: &mut Worker, to: &str, events: usize) -> (u64, usize) {
+    let events = worker.events(to, events);
+    let mut written = 0;
+    let allocated = allocation_counter::measure(|| written = worker.turn(&events));
+    (allocated.count_total, written)
+}
+
+#[test]
+fn a_turn_allocates_nothing() {
+    for connections in [1, 100, 10_000] {
+        let mut worker = Worker::new(connections);
+        for events in [1, 8] {
+            // What is kept from one turn to the next is there after the first.
+            let (_, written) = turn(&mut worker, "load", events);
+            assert!(written > connections * events * 200, "{written} bytes to {connections}");
+            assert_eq!(turn(&mut worker, "load", events), (0, written), "{events} events to {connections}");
+        }
+        let (allocations, written) = turn(&mut worker, "own/0", 1);
+        assert!(allocations == 0 && written > 200, "{allocations} allocations, {written} bytes");
+    }
+}
