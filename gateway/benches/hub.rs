@@ -23,19 +23,26 @@ const CONNECTIONS: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 /// One event to all connections.
 #[divan::bench(args = CONNECTIONS, sample_size = 1)]
 fn one_event_to_all(bencher: Bencher<'_, '_>, connections: usize) {
-    to_all(bencher, connections, 1);
+    to_all(bencher, Worker::new(connections, 1), 1);
 }
 
 /// Eight events at once to all connections.
 #[divan::bench(args = CONNECTIONS, sample_size = 1)]
 fn eight_events_to_all(bencher: Bencher<'_, '_>, connections: usize) {
-    to_all(bencher, connections, 8);
+    to_all(bencher, Worker::new(connections, 1), 8);
 }
 
-fn to_all(bencher: Bencher<'_, '_>, connections: usize, events: usize) {
-    let worker = RefCell::new(Worker::new(connections));
+/// One event to all connections, each under a cursor of its own with 16 places.
+#[divan::bench(args = CONNECTIONS, sample_size = 1)]
+fn one_event_to_all_of_16_partitions(bencher: Bencher<'_, '_>, connections: usize) {
+    to_all(bencher, Worker::new(connections, 16), 1);
+}
+
+fn to_all(bencher: Bencher<'_, '_>, worker: Worker, events: usize) {
+    let count = ItemsCount::new(events * worker.connections());
+    let worker = RefCell::new(worker);
     bencher
-        .counter(ItemsCount::new(events * connections))
+        .counter(count)
         .with_inputs(|| worker.borrow_mut().events("load", events))
         .bench_local_refs(|events| worker.borrow_mut().turn(events));
 }
@@ -43,7 +50,7 @@ fn to_all(bencher: Bencher<'_, '_>, connections: usize, events: usize) {
 /// One event to one connection of many.
 #[divan::bench(args = CONNECTIONS)]
 fn one_event_to_one(bencher: Bencher<'_, '_>, connections: usize) {
-    let worker = RefCell::new(Worker::new(connections));
+    let worker = RefCell::new(Worker::new(connections, 1));
     let to = format!("own/{}", connections / 2);
     bencher
         .with_inputs(|| worker.borrow_mut().events(&to, 1))

@@ -102,15 +102,12 @@ impl Frame {
         self.0.bytes.slice(self.id_line().len()..)
     }
 
-    /// The bytes under another cursor than that of the event alone.
-    pub fn under(&self, cursor: &str) -> Bytes {
-        let rest = &self.0.bytes[self.id_line().len()..];
-        let mut bytes = Vec::with_capacity(cursor.len() + 5 + rest.len());
-        bytes.extend_from_slice(b"id: ");
-        bytes.extend_from_slice(cursor.as_bytes());
-        bytes.push(b'\n');
-        bytes.extend_from_slice(rest);
-        bytes.into()
+    /// Appends the bytes under another cursor than that of the event alone, which `cursor` appends.
+    pub fn write_under(&self, out: &mut Vec<u8>, cursor: impl FnOnce(&mut Vec<u8>)) {
+        out.extend_from_slice(b"id: ");
+        cursor(out);
+        out.push(b'\n');
+        out.extend_from_slice(&self.0.bytes[self.id_line().len()..]);
     }
 
     /// Where its place counts.

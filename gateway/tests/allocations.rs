@@ -15,13 +15,13 @@ fn turn(worker: &mut Worker, to: &str, events: usize) -> (u64, usize) {
 
 #[test]
 fn a_turn_allocates_nothing() {
-    for connections in [1, 100, 10_000] {
-        let mut worker = Worker::new(connections);
+    for (connections, partitions) in [(1, 1), (100, 1), (10_000, 1), (1_000, 16), (1_000, 32)] {
+        let mut worker = Worker::new(connections, partitions);
         for events in [1, 8] {
             // What is kept from one turn to the next is there after the first.
             let (_, written) = turn(&mut worker, "load", events);
             assert!(written > connections * events * 200, "{written} bytes to {connections}");
-            assert_eq!(turn(&mut worker, "load", events), (0, written), "{events} events to {connections}");
+            assert_eq!(turn(&mut worker, "load", events), (0, written), "{events} to {connections} of {partitions}");
         }
         let (allocations, written) = turn(&mut worker, "own/0", 1);
         assert!(allocations == 0 && written > 200, "{allocations} allocations, {written} bytes");

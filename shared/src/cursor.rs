@@ -4,6 +4,8 @@
 //! lowest milliseconds, then for each partition that is followed its number, its epoch (3 bytes, big endian), its
 //! milliseconds above the lowest, and its sequence; numbers are LEB128. Clients must treat both as opaque.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
@@ -50,39 +52,10 @@ impl Cursor {
     /// Should the places of many partitions not fit (ids years apart could do that), those longest ago are left out.
     /// A resume from a cursor without a place resyncs that partition, so nothing is lost in silence.
     pub fn encode(&self) -> String {
-        if self.partitions == Partitions::ONE {
-            return match self.places.first() {
-                Some(Some(place)) => format!("1.{}.{}", place.epoch, place.id),
-                _ => "1".to_owned(),
-            };
-        }
-        let mut places: Vec<(Partition, Place)> =
-            self.partitions.all().filter_map(|p| Some((p, self.place(p)?))).collect();
-        loop {
-            let text = format!("2.{}", BASE64.encode(self.pack(&places)));
-            if text.len() <= limits::CURSOR_BYTES {
-                return text;
-            }
-            let oldest = places.iter().enumerate().min_by_key(|(_, (_, place))| place.id.ms).map(|(at, _)| at);
-            match oldest {
-                Some(at) => places.remove(at),
-                None => return "2.".to_owned(),
-            };
-        }
-    }
-
-    fn pack(&self, places: &[(Partition, Place)]) -> Vec<u8> {
-        let base = places.iter().map(|(_, place)| place.id.ms).min().unwrap_or(0);
-        let mut packed = Vec::with_capacity(16 + places.len() * 9);
-        put_number(&mut packed, u64::from(self.partitions.count()));
-        put_number(&mut packed, base);
-        for (partition, Place { epoch, id }) in places {
-            put_number(&mut packed, u64::from(partition.number()));
-            packed.extend_from_slice(&epoch.bits().to_be_bytes()[1..]);
-            put_number(&mut packed, id.ms - base);
-            put_number(&mut packed, id.seq);
-        }
-        packed
+        let places: Vec<(Partition, Place)> = self.partitions.all().filter_map(|p| Some((p, self.place(p)?))).collect();
+        let mut text = Vec::new();
+        write(&mut text, self.partitions, &places);
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// Reads what [`Cursor::encode`] wrote for a namespace of `partitions`.
@@ -95,6 +68,74 @@ impl Cursor {
             text.strip_prefix("2.").and_then(|packed| read_several(packed, partitions))
         };
         places.map(|places| Self { partitions, places }).ok_or_else(|| Invalid::new("cursor", text, EXPECTED))
+    }
+}
+
+/// Appends what [`Cursor::encode`] gives for these places, which are in the order of their partitions. Allocates nothing
+/// but room in `out`.
+pub fn write(out: &mut Vec<u8>, partitions: Partitions, places: &[(Partition, Place)]) {
+    if partitions == Partitions::ONE {
+        out.extend_from_slice(b"1");
+        if let Some((_, place)) = places.first() {
+            // To memory, which does not fail.
+            let _written = write!(out, ".{}.{}", place.epoch, place.id);
+        }
+        return;
+    }
+    let begin = out.len();
+    out.extend_from_slice(b"2.");
+    put_packed(out, partitions, places);
+    if out.len() - begin > limits::CURSOR_BYTES {
+        out.truncate(begin);
+        let oldest = places.iter().map(|(_, place)| place.id.ms).min();
+        let oldest = places.iter().position(|(_, place)| Some(place.id.ms) == oldest);
+        let fewer = places.iter().enumerate().filter(|(at, _)| Some(*at) != oldest).map(|(_, place)| *place);
+        write(out, partitions, &fewer.collect::<Vec<_>>());
+    }
+}
+
+fn put_packed(out: &mut Vec<u8>, partitions: Partitions, places: &[(Partition, Place)]) {
+    let base = places.iter().map(|(_, place)| place.id.ms).min().unwrap_or(0);
+    let mut packed = Packed { bytes: [0; MOST], length: 0 };
+    packed.put_number(u64::from(partitions.count()));
+    packed.put_number(base);
+    for (partition, Place { epoch, id }) in places {
+        packed.put_number(u64::from(partition.number()));
+        epoch.bits().to_be_bytes()[1..].iter().for_each(|byte| packed.put(*byte));
+        packed.put_number(id.ms - base);
+        packed.put_number(id.seq);
+    }
+    let packed = &packed.bytes[..packed.length];
+    let begin = out.len();
+    out.resize(begin + packed.len().div_ceil(3) * 4, 0);
+    // There is room for padding too, which is not written.
+    let length = BASE64.encode_slice(packed, &mut out[begin..]).unwrap_or(0);
+    out.truncate(begin + length);
+}
+
+/// The most that is packed: two numbers, and for each partition its number, epoch, and two numbers.
+const MOST: usize = 20 + 32 * (3 + 3 + 20);
+
+/// Bytes that are put together without an allocation.
+struct Packed {
+    bytes: [u8; MOST],
+    length: usize,
+}
+
+impl Packed {
+    fn put(&mut self, byte: u8) {
+        if let Some(slot) = self.bytes.get_mut(self.length) {
+            *slot = byte;
+            self.length += 1;
+        }
+    }
+
+    fn put_number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.put((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.put(number as u8);
     }
 }
 
@@ -126,14 +167,6 @@ fn read_several(packed: &str, partitions: Partitions) -> Option<Vec<Option<Place
         *places.get_mut(number)? = Some(Place { epoch, id });
     }
     Some(places)
-}
-
-fn put_number(packed: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        packed.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    packed.push(number as u8);
 }
 
 fn take_number(rest: &mut &[u8]) -> Option<u64> {

@@ -12,20 +12,21 @@ use tidings_gateway::hub::{Filled, Follow, Hub, HubOptions, Outlet};
 use tidings_gateway::reader::delivery::{Delivery, Dispatch, Frames, Joined, Start};
 use tidings_gateway::reader::{From, ReaderHandle, Status};
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Epoch, Event, Id, Message, Partition, Partitions};
+use tidings_shared::{Address, Epoch, Event, Id, Message, Partitions};
 
 /// A hub whose connections all follow `load`, and each an address of its own.
 pub struct Worker {
     hub: Hub,
+    partitions: Partitions,
     message: String,
     next: u64,
     sink: Rc<Sink>,
 }
 
 impl Worker {
-    /// A worker with so many connections.
-    pub fn new(connections: usize) -> Self {
-        let partitions = Partitions::ONE;
+    /// A worker with so many connections, of a namespace of so many partitions.
+    pub fn new(connections: usize, partitions: u16) -> Self {
+        let partitions = Partitions::new(partitions).expect("a count of partitions");
         // Nobody reads what the hub says to the reader: the receiver is gone.
         let (reader, _) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
@@ -34,7 +35,7 @@ impl Worker {
         let hub = Hub::new(0, reader, partitions, options, Instant::now());
         let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
         let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;
-        let mut worker = Self { hub, message, next: 1, sink: Rc::default() };
+        let mut worker = Self { hub, partitions, message, next: 1, sink: Rc::default() };
         (0..connections).for_each(|at| worker.join(at));
         // What is kept from one turn to the next is there after the first.
         let events = worker.events("load", 8);
@@ -47,9 +48,11 @@ impl Worker {
         let follow = Follow { addresses: addresses.into(), types: Rc::from([]), every: None };
         let connection = self.hub.join(follow, From::Now);
         let place = place(0);
+        // Also in those of which it follows nothing: cursors are as long as they come.
         let start =
-            Start { partition: partition(), place, from: place, replay: Vec::new(), tail: false, resync: Vec::new() };
-        self.hub.take(Delivery::Joined(Joined { connection, starts: Some(vec![start]) }));
+            |partition| Start { partition, place, from: place, replay: Vec::new(), tail: false, resync: Vec::new() };
+        let starts = Some(self.partitions.all().map(start).collect());
+        self.hub.take(Delivery::Joined(Joined { connection, starts }));
         self.hub.attach(connection, Rc::clone(&self.sink) as Rc<dyn Outlet>);
         // It waits for events from here on.
         assert_eq!(self.hub.fill(connection, Waker::noop(), &mut Vec::new()), Filled::Waiting);
@@ -59,8 +62,14 @@ impl Worker {
         self.next += 1;
         let (place, to) = (place(self.next), address(to));
         let message = Message::decode(&self.message).expect("a message");
-        let frame = Encoder::of(Partitions::ONE).encode(place, &message, &to).expect("JSON");
-        Dispatch { partition: partition(), id: place.id, frames: Frames::from_iter([(to, frame)]) }
+        let frame = Encoder::of(self.partitions).encode(place, &message, &to).expect("JSON");
+        Dispatch { partition: self.partitions.of(&to), id: place.id, frames: Frames::from_iter([(to, frame)]) }
+    }
+
+    /// How many connections there are.
+    #[allow(dead_code, reason = "not every program that has a worker asks")]
+    pub fn connections(&self) -> usize {
+        self.hub.size().connections as usize
     }
 
     /// Events to one address.
@@ -96,10 +105,6 @@ impl Outlet for Sink {
 
 fn address(name: &str) -> Arc<Address> {
     Arc::new(name.parse().expect("an address"))
-}
-
-fn partition() -> Partition {
-    Partitions::ONE.all().next().expect("one")
 }
 
 fn place(ms: u64) -> Place {

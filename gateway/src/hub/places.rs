@@ -7,6 +7,7 @@ use tidings_shared::{Id, Partition};
 /// Where a connection is in each partition that it follows. With one partition it needs no allocation.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
+    /// In the order of partitions.
     places: SmallVec<[(Partition, Place); 1]>,
 }
 
@@ -18,9 +19,9 @@ impl Places {
 
     /// Sets the place in a partition, also back.
     pub fn set(&mut self, partition: Partition, place: Place) {
-        match self.places.iter_mut().find(|(known, _)| *known == partition) {
-            Some((_, known)) => *known = place,
-            None => self.places.push((partition, place)),
+        match self.places.binary_search_by_key(&partition, |(known, _)| *known) {
+            Ok(at) => self.places[at].1 = place,
+            Err(at) => self.places.insert(at, (partition, place)),
         }
     }
 

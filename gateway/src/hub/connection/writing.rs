@@ -7,8 +7,9 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tidings_shared::cursor::Place;
-use tidings_shared::{Cursor, Partition, Partitions};
+use smallvec::SmallVec;
+use tidings_shared::cursor::{self, Place};
+use tidings_shared::{Partition, Partitions};
 
 use super::Connection;
 use crate::control;
@@ -22,19 +23,12 @@ pub const WRITE: usize = 32 * 1024;
 
 /// What is written next: one event or more, whole.
 enum Next {
-    /// As all connections get it.
+    /// A frame as all connections get it.
     Shared(Frame),
-    /// As only this one does.
-    Own(Bytes),
-}
-
-impl Next {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Shared(frame) => frame.bytes(),
-            Self::Own(bytes) => bytes,
-        }
-    }
+    /// A frame under this connection's own cursor, which is that of this moment.
+    Own(Frame),
+    /// What is no frame.
+    Said(Bytes),
 }
 
 impl Connection {
@@ -43,7 +37,8 @@ impl Connection {
         self.tell_owed(stats);
         Some(match self.take_next()? {
             Next::Shared(frame) => frame.bytes().clone(),
-            Next::Own(bytes) => bytes,
+            Next::Own(frame) => self.under_cursor(&frame),
+            Next::Said(bytes) => bytes,
         })
     }
 
@@ -52,7 +47,9 @@ impl Connection {
         self.tell_owed(stats);
         while out.len() < WRITE {
             match self.take_next() {
-                Some(next) => out.extend_from_slice(next.as_slice()),
+                Some(Next::Shared(frame)) => out.extend_from_slice(frame.bytes()),
+                Some(Next::Said(bytes)) => out.extend_from_slice(&bytes),
+                Some(Next::Own(frame)) => frame.write_under(out, |out| self.write_cursor(out)),
                 None if self.is_ending() => return Filled::Ended,
                 None => return Filled::Waiting,
             }
@@ -80,7 +77,11 @@ impl Connection {
                 }
                 Entry::Late(frame) => {
                     self.wrote(&frame);
-                    let next = self.render(frame);
+                    let next = match self.render(frame) {
+                        // Under the cursor of before it rests.
+                        Next::Own(frame) => Next::Said(self.under_cursor(&frame)),
+                        next => next,
+                    };
                     self.rest();
                     return Some(next);
                 }
@@ -88,13 +89,13 @@ impl Connection {
                     self.wrote(&frame);
                     self.rest();
                 }
-                Entry::Said(bytes) => return Some(Next::Own(*bytes)),
+                Entry::Said(bytes) => return Some(Next::Said(*bytes)),
                 Entry::Ready(places) => {
                     self.unready = false;
                     self.written = Some(places);
                     let bytes = control::ready(&self.cursor(), &self.name, &self.follow.addresses);
                     self.rest();
-                    return Some(Next::Own(bytes));
+                    return Some(Next::Said(bytes));
                 }
             }
         }
@@ -127,17 +128,26 @@ impl Connection {
         if !self.has_own_ids() || (one && self.place(frame.partition()) == Some(frame.place())) {
             Next::Shared(frame)
         } else {
-            Next::Own(frame.under(&self.cursor()))
+            Next::Own(frame)
         }
+    }
+
+    fn under_cursor(&self, frame: &Frame) -> Bytes {
+        let mut bytes = Vec::new();
+        frame.write_under(&mut bytes, |out| self.write_cursor(out));
+        bytes.into()
     }
 
     /// The cursor after all that was written so far.
     pub fn cursor(&self) -> String {
-        let mut cursor = Cursor::new(self.partitions);
-        for partition in self.places.partitions() {
-            self.place(partition).into_iter().for_each(|place| cursor.set(partition, place));
-        }
-        cursor.encode()
+        let mut cursor = Vec::new();
+        self.write_cursor(&mut cursor);
+        String::from_utf8(cursor).unwrap_or_default()
+    }
+
+    fn write_cursor(&self, out: &mut Vec<u8>) {
+        let places = self.places.partitions().filter_map(|partition| Some((partition, self.place(partition)?)));
+        cursor::write(out, self.partitions, &places.collect::<SmallVec<[_; 32]>>());
     }
 
     /// The place in a partition after all that was written so far.
