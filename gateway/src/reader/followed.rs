@@ -1,4 +1,4 @@
-//! An address that this gateway follows: who wants it, and what it got lately.
+//! The addresses that this gateway follows: who wants each, and a bound over what all of them got lately.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tidings_shared::{Address, Id, Partition};
 use tokio::sync::watch;
 
 use super::outbox::WorkerId;
+use super::recent::Recent;
 use crate::frame::Frame;
 
 /// An address that this gateway follows.
@@ -22,40 +23,16 @@ pub struct Followed {
     pub workers: SmallVec<[WorkerId; 8]>,
     /// While the subscription is not acknowledged: becomes true when it is.
     pub pending: Option<watch::Receiver<bool>>,
-    /// Everything after this id is in `recent`. Unknown until history was read once.
-    pub since: Option<Id>,
-    /// Where that reading ended. What came before it may never come in live, as the subscription is younger.
-    read_to: Id,
-    recent: VecDeque<(Id, Frame)>,
+    /// What it got lately.
+    recent: Recent,
     /// When the last worker left, while none is here.
     left: Option<Instant>,
 }
 
 impl Followed {
-    /// Whether all that came after `id` is here.
-    pub fn reaches_back_to(&self, id: Id) -> bool {
-        self.pending.is_none() && self.since.is_some_and(|since| since <= id)
-    }
-
-    /// Whether all that comes after `watermark` comes in live. Below where the reading ended some of it does not.
-    pub fn is_live_from(&self, watermark: Id) -> bool {
-        self.read_to <= watermark
-    }
-
-    /// What came after `id`, oldest first.
-    pub fn after(&self, id: Id) -> impl Iterator<Item = &(Id, Frame)> {
-        let from = self.recent.partition_point(|(recent, _)| *recent <= id);
-        self.recent.range(from..)
-    }
-
-    fn forget(&mut self, from: Id) {
-        self.recent = VecDeque::new();
-        self.since = self.since.map(|_| from);
-        self.read_to = from;
-    }
-
-    fn recent_bytes(&self) -> usize {
-        self.recent.iter().map(|(_, frame)| frame.bytes().len()).sum()
+    /// What it got lately, once its subscription is acknowledged: before that something may come in to nobody.
+    pub fn recent(&self) -> Option<&Recent> {
+        self.pending.is_none().then_some(&self.recent)
     }
 }
 
@@ -125,16 +102,7 @@ impl FollowTable {
             new = true;
             let (partition, channel) = home();
             let workers = SmallVec::new();
-            Followed {
-                partition,
-                channel,
-                workers,
-                pending: None,
-                since: None,
-                read_to: Id::ZERO,
-                recent: VecDeque::new(),
-                left: None,
-            }
+            Followed { partition, channel, workers, pending: None, recent: Recent::default(), left: None }
         });
         followed.left = None;
         if !followed.workers.contains(&worker) {
@@ -176,92 +144,72 @@ impl FollowTable {
 
     fn remove(&mut self, address: &Arc<Address>) -> Option<String> {
         let followed = self.addresses.remove(address)?;
-        self.bytes -= followed.recent_bytes();
-        self.frames -= followed.recent.len();
+        let (frames, bytes) = followed.recent.size();
+        self.frames -= frames;
+        self.bytes -= bytes;
         Some(followed.channel.into())
     }
 
     /// Keeps a frame of an address for connections that come back.
     pub fn remember(&mut self, address: &Arc<Address>, id: Id, frame: &Frame) {
+        self.change(address, |recent| {
+            recent.push(id, frame);
+        });
+        self.make_room();
+    }
+
+    /// Everything after `since` was read: from here on the recent frames of `address` reach back that far.
+    /// `read` is what was read, up to and with `up_to`; frames after that came in live meanwhile.
+    pub fn complete(&mut self, address: &Arc<Address>, since: Id, up_to: Id, read: Vec<(Id, Frame)>) {
+        self.change(address, |recent| recent.complete(since, up_to, read));
+        self.make_room();
+    }
+
+    /// What `addresses` got up to `from` is lost; what comes after it will be remembered.
+    pub fn forget_addresses(&mut self, addresses: &[Arc<Address>], from: Id) {
+        addresses.iter().for_each(|address| self.change(address, |recent| recent.forget(from)));
+    }
+
+    /// Something that `address` got could not be read: what is remembered of it is not all.
+    pub fn doubt(&mut self, address: &Arc<Address>) {
+        self.change(address, Recent::doubt);
+    }
+
+    /// The history of a partition is another one: nothing of it is remembered, and what comes after `from` will be.
+    pub fn forget_partition(&mut self, partition: Partition, from: Id) {
+        let here = self.addresses.iter().filter(|(_, followed)| followed.partition == partition);
+        let here: Vec<Arc<Address>> = here.map(|(address, _)| Arc::clone(address)).collect();
+        self.forget_addresses(&here, from);
+    }
+
+    /// Changes what is remembered of an address, and keeps count.
+    fn change(&mut self, address: &Arc<Address>, change: impl FnOnce(&mut Recent)) {
         let Some(followed) = self.addresses.get_mut(address) else { return };
-        if followed.recent.back().is_some_and(|(last, _)| *last >= id) {
-            return;
-        }
-        followed.recent.push_back((id, frame.clone()));
-        self.bytes += frame.bytes().len();
-        self.frames += 1;
-        self.order.push_back(Arc::clone(address));
-        while self.bytes > self.limit && !self.order.is_empty() {
-            self.forget_oldest();
+        let before = followed.recent.size();
+        change(&mut followed.recent);
+        let after = followed.recent.size();
+        self.frames = self.frames - before.0 + after.0;
+        self.bytes = self.bytes - before.1 + after.1;
+        (before.0..after.0).for_each(|_| self.order.push_back(Arc::clone(address)));
+    }
+
+    fn make_room(&mut self) {
+        while self.bytes > self.limit
+            && let Some(address) = self.order.pop_front()
+        {
+            self.change(&address, Recent::drop_oldest);
         }
         if self.order.len() > 2 * self.frames + 1_024 {
             self.tidy_order();
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let Some(followed) = self.order.pop_front().and_then(|address| self.addresses.get_mut(&address)) else {
-            return;
-        };
-        if let Some((id, frame)) = followed.recent.pop_front() {
-            self.bytes -= frame.bytes().len();
-            self.frames -= 1;
-            followed.since = followed.since.map(|since| since.max(id));
-        }
-    }
-
     /// Drops the names of frames that are gone.
     fn tidy_order(&mut self) {
-        let frames = self.addresses.iter().flat_map(|(address, f)| f.recent.iter().map(move |(id, _)| (*id, address)));
+        let frames = self.addresses.iter().flat_map(|(address, f)| f.recent.ids().map(move |id| (id, address)));
         let mut frames: Vec<(Id, &Arc<Address>)> = frames.collect();
         frames.sort_by_key(|(id, _)| *id);
         self.order = frames.into_iter().map(|(_, address)| Arc::clone(address)).collect();
-    }
-
-    /// Everything after `since` was read: from here on the recent frames of `address` reach back that far.
-    /// `read` is what was read, up to and with `up_to`; frames after that came in live meanwhile.
-    pub fn complete(&mut self, address: &Arc<Address>, since: Id, up_to: Id, read: Vec<(Id, Frame)>) {
-        let Some(followed) = self.addresses.get_mut(address).filter(|followed| followed.since.is_none()) else {
-            return;
-        };
-        self.bytes -= followed.recent_bytes();
-        self.frames -= followed.recent.len();
-        let live: Vec<_> = followed.recent.drain(..).filter(|(id, _)| *id > up_to).collect();
-        followed.since = Some(since);
-        followed.read_to = up_to;
-        for (id, frame) in read.into_iter().chain(live) {
-            self.remember(address, id, &frame);
-        }
-    }
-
-    /// What `addresses` got up to `from` is lost; what comes after it will be remembered.
-    pub fn forget_addresses(&mut self, addresses: &[Arc<Address>], from: Id) {
-        for address in addresses {
-            if let Some(followed) = self.addresses.get_mut(address) {
-                self.bytes -= followed.recent_bytes();
-                self.frames -= followed.recent.len();
-                followed.forget(from);
-            }
-        }
-    }
-
-    /// Something that `address` got could not be read: what is remembered of it is not all.
-    pub fn doubt(&mut self, address: &Address) {
-        if let Some(followed) = self.addresses.get_mut(address) {
-            self.bytes -= followed.recent_bytes();
-            self.frames -= followed.recent.len();
-            followed.recent = VecDeque::new();
-            followed.since = None;
-        }
-    }
-
-    /// The history of a partition is another one: nothing of it is remembered, and what comes after `from` will be.
-    pub fn forget_partition(&mut self, partition: Partition, from: Id) {
-        for followed in self.addresses.values_mut().filter(|followed| followed.partition == partition) {
-            self.bytes -= followed.recent_bytes();
-            self.frames -= followed.recent.len();
-            followed.forget(from);
-        }
     }
 }
 
@@ -317,10 +265,10 @@ mod tests {
         for ms in 10..20 {
             table.remember(&a, id(ms), &frame(id(ms)));
         }
-        let followed = table.get(&a).unwrap();
-        assert!(!followed.reaches_back_to(id(15)));
-        assert!(followed.reaches_back_to(id(16)));
-        assert_eq!(followed.after(id(17)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [18, 19]);
+        let recent = table.get(&a).unwrap().recent().unwrap();
+        assert!(!recent.reaches_back_to(id(15)));
+        assert!(recent.reaches_back_to(id(16)));
+        assert_eq!(recent.after(id(17)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [18, 19]);
     }
 
     #[test]
@@ -330,11 +278,11 @@ mod tests {
         for ms in [12, 14] {
             table.remember(&a, id(ms), &frame(id(ms)));
         }
-        assert!(!table.get(&a).unwrap().reaches_back_to(id(13)));
+        assert!(!table.get(&a).unwrap().recent().unwrap().reaches_back_to(id(13)));
         table.complete(&a, id(10), id(12), vec![(id(11), frame(id(11))), (id(12), frame(id(12)))]);
-        let followed = table.get(&a).unwrap();
-        assert!(followed.reaches_back_to(id(10)));
-        assert_eq!(followed.after(id(10)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [11, 12, 14]);
+        let recent = table.get(&a).unwrap().recent().unwrap();
+        assert!(recent.reaches_back_to(id(10)));
+        assert_eq!(recent.after(id(10)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [11, 12, 14]);
     }
 
     #[test]

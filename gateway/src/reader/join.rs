@@ -7,7 +7,7 @@ use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Id, Partition};
 
 use super::delivery::{ConnectionKey, Start};
-use super::followed::FollowTable;
+use super::followed::{FollowTable, Followed};
 use super::outbox::WorkerId;
 use super::partition::PartitionState;
 use super::past::{Crowded, Past};
@@ -109,7 +109,8 @@ fn plan_part(
     at: Place,
     bytes: u64,
 ) -> Plan {
-    let followed = || addresses.iter().all(|a| table.get(a).is_some_and(|f| f.reaches_back_to(at.id)));
+    let followed =
+        || addresses.iter().all(|a| table.get(a).and_then(Followed::recent).is_some_and(|r| r.reaches_back_to(at.id)));
     let start = |from, replay, resync| Start { partition, place: at, from, replay, tail: false, resync };
     let now = |resync: Option<Reason>| {
         if followed() {

@@ -14,6 +14,7 @@ mod partition;
 mod past;
 mod pushes;
 mod reads;
+mod recent;
 mod recovery;
 mod replay;
 mod requests;

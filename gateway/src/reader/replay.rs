@@ -7,7 +7,7 @@ use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Epoch, Id, Message, Partition};
 
 use super::delivery::{Dispatch, Frames};
-use super::followed::FollowTable;
+use super::followed::{FollowTable, Followed};
 use crate::frame::{Encoder, Frame};
 use crate::store::{History, Status};
 
@@ -63,8 +63,9 @@ pub fn from_memory(
     let mut frames = Vec::new();
     let mut size = 0;
     for address in addresses {
-        let followed = table.get(address).filter(|f| f.reaches_back_to(after) && f.is_live_from(up_to))?;
-        for frame in followed.after(after).take_while(|(id, _)| *id <= up_to) {
+        let recent = table.get(address).and_then(Followed::recent);
+        let recent = recent.filter(|recent| recent.reaches_back_to(after) && recent.is_live_from(up_to))?;
+        for frame in recent.after(after).take_while(|(id, _)| *id <= up_to) {
             size += frame.1.bytes().len() as u64;
             frames.push((address, frame));
         }

@@ -366,12 +366,12 @@ async fn a_message_that_cannot_be_read_is_a_resync_and_not_remembered_as_nothing
     let mut rig = Rig::new().await;
     rig.join(&["a"], From::Now).await;
     let began = rig.place();
-    assert!(rig.reader.table.get(&address("a")).unwrap().reaches_back_to(began.id));
+    assert!(rig.reader.table.get(&address("a")).unwrap().recent().unwrap().reaches_back_to(began.id));
     rig.push("a", "2 of a later version".to_owned());
     let handed = rig.handed();
     let [Delivery::Resync(resync), ..] = handed.as_slice() else { panic!("{handed:?}") };
     assert_eq!(resync.addresses.as_ref().unwrap(), &[address("a")]);
-    assert!(!rig.reader.table.get(&address("a")).unwrap().reaches_back_to(began.id));
+    assert!(!rig.reader.table.get(&address("a")).unwrap().recent().unwrap().reaches_back_to(began.id));
 }
 
 #[tokio::test]
