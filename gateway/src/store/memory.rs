@@ -223,16 +223,14 @@ impl Log {
             return Entries { status: Status::Lost, messages: Vec::new() };
         }
         let Some(stream) = self.streams.get(address) else { return Entries::none(Status::Complete) };
-        if stream.trimmed.is_some_and(|trimmed| trimmed > after) {
-            return Entries::none(Status::Lost);
-        }
         let from = stream.entries.partition_point(|(id, _)| *id <= after);
         let messages: Vec<_> = stream.entries.range(from..).take_while(|(id, _)| *id <= up_to).cloned().collect();
         let size = messages.iter().map(|(_, message)| message.len() as u64).sum::<u64>();
         match bytes.checked_sub(size) {
             Some(rest) => {
                 *bytes = rest;
-                Entries { status: Status::Complete, messages }
+                let trimmed = stream.trimmed.is_some_and(|trimmed| trimmed > after);
+                Entries { status: if trimmed { Status::Lost } else { Status::Complete }, messages }
             }
             None => Entries::none(Status::Big),
         }

@@ -161,7 +161,7 @@ pub enum Status {
 pub struct Entries {
     /// Whether these are all.
     pub status: Status,
-    /// Empty unless complete.
+    /// Where some are gone, what is left: all that came after the first of these. Else empty unless complete.
     pub messages: Vec<(Id, String)>,
 }
 

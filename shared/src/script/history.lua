@@ -3,7 +3,8 @@
 -- ARGV: after (an id), up to (an id, or + for all), tail (1: instead, the latest event of each), bytes to read at most;
 --   then, or nothing, for each stream the id after which it is read in place of the first
 -- Answers: epoch (or ''), last id of the journal, then for each address a status and its entries, flat: id, message, …
---   ok: these are all   lost: some are gone, or the place is too old   big: more than the bytes allow
+--   ok: these are all   big: more than the bytes allow
+--   lost: some are gone; what is left is all that came after the first of these. None: the place is too old to tell
 local function at_or_before(a, b)
   local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
@@ -36,11 +37,7 @@ local age = tonumber(kept[2] or 0)
 local function too_old(after)
   return not tail and now - tonumber(string.match(after, '^(%d+)')) >= age
 end
--- A stream that is not there lost nothing: had it got an event after a place that is not too old, it would still be.
 local function complete(stream, after)
-  if redis.call('EXISTS', stream) == 0 then
-    return true
-  end
   local found = info(stream)
   local first = found['first-entry']
   return found['entries-added'] == found['length'] or (first and at_or_before(first[1], after))
@@ -52,6 +49,10 @@ local function page(stream, from, count)
   return redis.call('XRANGE', stream, from, up_to, 'COUNT', count)
 end
 local function read(stream, after)
+  -- A stream that is not there lost nothing: had it got an event after a place that is not too old, it would still be.
+  if redis.call('EXISTS', stream) == 0 then
+    return 'ok', {}
+  end
   local entries, from, count = {}, '(' .. after, 100
   while true do
     local found = page(stream, from, count)
@@ -75,7 +76,7 @@ local function read(stream, after)
   end
   -- Even if nothing was found: up to a place, all that there was may have been trimmed.
   if not tail and not complete(stream, after) then
-    return 'lost', {}
+    return 'lost', entries
   end
   return 'ok', entries
 end
