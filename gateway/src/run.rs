@@ -48,6 +48,9 @@ impl Listeners {
     }
 }
 
+/// Joins that come within this time are one read: what clients wait for at the most if the gateway remembers nothing.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Runs a gateway until it is `told_to_end`, then ends its streams, over some time, so that clients come back elsewhere.
 /// Told again, it ends them at once.
 pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl AsyncFnMut()) -> io::Result<()> {
@@ -59,6 +62,8 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         gateway: gateway.clone(),
         beacon: config.beacon.interval,
         replay_bytes: config.replay.bytes,
+        age: Duration::from_millis(config.retention.age_ms),
+        pause: PAUSE,
         recent_bytes: config.replay.recent as usize,
         linger: config.replay.linger,
         spreads: config.stream.spread.clone(),

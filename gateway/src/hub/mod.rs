@@ -117,7 +117,14 @@ impl Hub {
             connection.stands = stands;
         }
         let tries = Tries::default();
-        self.reader.send(Command::Join(Join { worker: self.worker, connection: key, addresses, from, tries }));
+        self.reader.send(Command::Join(Join {
+            worker: self.worker,
+            connection: key,
+            addresses,
+            from,
+            tries,
+            share: None,
+        }));
     }
 
     /// Removes a connection.

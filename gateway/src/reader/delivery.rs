@@ -103,6 +103,13 @@ pub struct Start {
     pub resync: Vec<(Arc<Address>, Reason)>,
 }
 
+impl Start {
+    /// Bytes of what is replayed.
+    pub fn replay_bytes(&self) -> usize {
+        self.replay.iter().flat_map(|event| &event.frames).map(|(_, frame)| frame.bytes().len()).sum()
+    }
+}
+
 /// Addresses of one partition must be refetched by all who follow them.
 #[derive(Debug, Clone)]
 pub struct Resync {

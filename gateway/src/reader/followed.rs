@@ -9,7 +9,7 @@ use tidings_shared::{Address, Id, Partition};
 use tokio::sync::watch;
 
 use super::outbox::WorkerId;
-use super::recent::Recent;
+use super::recent::{Reach, Recent};
 use crate::frame::Frame;
 
 /// An address that this gateway follows.
@@ -152,16 +152,13 @@ impl FollowTable {
 
     /// Keeps a frame of an address for connections that come back.
     pub fn remember(&mut self, address: &Arc<Address>, id: Id, frame: &Frame) {
-        self.change(address, |recent| {
-            recent.push(id, frame);
-        });
+        self.change(address, |recent| recent.push(id, frame));
         self.make_room();
     }
 
-    /// Everything after `since` was read: from here on the recent frames of `address` reach back that far.
-    /// `read` is what was read, up to and with `up_to`; frames after that came in live meanwhile.
-    pub fn complete(&mut self, address: &Arc<Address>, since: Id, up_to: Id, read: Vec<(Id, Frame)>) {
-        self.change(address, |recent| recent.complete(since, up_to, read));
+    /// Keeps what was read of an address: `read` is all that came in `reach`.
+    pub fn learn(&mut self, address: &Arc<Address>, reach: Reach, read: &[(Id, Frame)]) {
+        self.change(address, |recent| recent.learn(reach, read));
         self.make_room();
     }
 
@@ -234,6 +231,10 @@ mod tests {
         Id { ms, seq: 0 }
     }
 
+    fn reach(since: u64, up_to: u64) -> Reach {
+        Reach { since: id(since), up_to: id(up_to), lost_before: Id::ZERO }
+    }
+
     fn follow(table: &mut FollowTable, worker: WorkerId, name: &str) -> (Arc<Address>, bool) {
         let address: Arc<Address> = Arc::new(name.parse().unwrap());
         let home = || (Partitions::ONE.of(&address), name.into());
@@ -261,7 +262,7 @@ mod tests {
         let size = frame(id(10)).bytes().len();
         let mut table = FollowTable::new(3 * size, LINGER);
         let (a, _) = follow(&mut table, 0, "a");
-        table.complete(&a, id(9), id(9), Vec::new());
+        table.learn(&a, reach(9, 9), &[]);
         for ms in 10..20 {
             table.remember(&a, id(ms), &frame(id(ms)));
         }
@@ -269,20 +270,6 @@ mod tests {
         assert!(!recent.reaches_back_to(id(15)));
         assert!(recent.reaches_back_to(id(16)));
         assert_eq!(recent.after(id(17)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [18, 19]);
-    }
-
-    #[test]
-    fn what_was_read_comes_before_what_came_live_meanwhile() {
-        let mut table = FollowTable::new(100_000, LINGER);
-        let (a, _) = follow(&mut table, 0, "a");
-        for ms in [12, 14] {
-            table.remember(&a, id(ms), &frame(id(ms)));
-        }
-        assert!(!table.get(&a).unwrap().recent().unwrap().reaches_back_to(id(13)));
-        table.complete(&a, id(10), id(12), vec![(id(11), frame(id(11))), (id(12), frame(id(12)))]);
-        let recent = table.get(&a).unwrap().recent().unwrap();
-        assert!(recent.reaches_back_to(id(10)));
-        assert_eq!(recent.after(id(10)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [11, 12, 14]);
     }
 
     #[test]

@@ -5,16 +5,24 @@ use std::sync::Arc;
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Id, Partition};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::delivery::{ConnectionKey, Start};
 use super::followed::{FollowTable, Followed};
 use super::outbox::WorkerId;
 use super::partition::PartitionState;
 use super::past::{Crowded, Past};
-use super::replay;
+use super::recent::{Reach, Recent};
+use super::replay::Replay;
 use crate::control::Reason;
-use crate::frame::{Encoder, Frame};
+use crate::frame::Encoder;
 use crate::store::Status;
+
+/// How often a join waits for a watermark before all that it needs is read.
+const WAITS: u8 = 3;
+/// How far ahead of the watermark, in milliseconds, a cursor is waited for. A beacon lifts the watermark to the store's
+/// clock, and every gateway gets them every few seconds.
+const AHEAD_MS: u64 = 15_000;
 
 /// Where a connection wants to begin.
 #[derive(Debug)]
@@ -38,17 +46,23 @@ pub struct Join {
     pub addresses: Arc<[Arc<Address>]>,
     /// Where it wants to begin.
     pub from: From,
-    /// What came of earlier reads for it.
+    /// What came of earlier tries to answer it.
     pub tries: Tries,
+    /// What it may take of the [allowance](super::allowance), once it has had to ask.
+    pub share: Option<OwnedSemaphorePermit>,
 }
 
-/// What came of earlier reads for a join.
+/// What came of earlier tries to answer a join.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tries {
     /// How often the store answered with less than had been handed out already.
     pub behind: u8,
     /// Whether it is to be read for alone: for it and others together it was too much, or too old.
     pub alone: bool,
+    /// Whether what was not remembered has been read for it. If something is missing all the same, all is read.
+    pub read: bool,
+    /// How often it has waited for a watermark.
+    pub waits: u8,
 }
 
 /// The part of a join in one partition.
@@ -69,19 +83,30 @@ pub struct Part {
 pub enum Plan {
     /// Nothing more. The flag tells whether a cursor was served from memory.
     Ready(Start, bool),
+    /// All is remembered, once the watermark has come to this id.
+    Wait(Id),
     /// History must be read.
     Read(Read),
 }
 
 /// What a join has to read of one partition.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Read {
+    /// The addresses to be read: all of the part, or those that are not remembered.
+    pub addresses: Vec<Arc<Address>>,
     /// What to read.
     pub span: Span,
     /// The watermark when it was asked: an answer from before that, or of another epoch, is of no use.
     pub at: Place,
     /// What is known already: everything must be refetched, for this reason. Only the place is missing.
     pub resync: Option<Reason>,
+}
+
+impl Part {
+    /// Whether the read for it, if there is one, brings all that it needs. If not, the rest is remembered.
+    pub fn is_whole(&self) -> bool {
+        !matches!(&self.plan, Plan::Read(read) if read.addresses.len() < self.addresses.len())
+    }
 }
 
 /// Splits a join by partition and plans each part. What is served from memory may be `bytes` of frames in each.
@@ -94,7 +119,7 @@ pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: 
         let addresses: Vec<Arc<Address>> = join.addresses.iter().filter(here).map(Arc::clone).collect();
         if !addresses.is_empty() {
             let state = states.get(partition.index())?;
-            let plan = plan_part(&join.from, partition, &addresses, table, state.place?, bytes);
+            let plan = plan_part(join, partition, &addresses, table, state.place?, bytes);
             parts.push(Part { partition, addresses, generation: state.generation, plan });
         }
     }
@@ -102,99 +127,125 @@ pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: 
 }
 
 fn plan_part(
-    from: &From,
+    join: &Join,
     partition: Partition,
     addresses: &[Arc<Address>],
     table: &FollowTable,
     at: Place,
     bytes: u64,
 ) -> Plan {
-    let followed =
-        || addresses.iter().all(|a| table.get(a).and_then(Followed::recent).is_some_and(|r| r.reaches_back_to(at.id)));
-    let start = |from, replay, resync| Start { partition, place: at, from, replay, tail: false, resync };
+    let read =
+        |addresses: &[Arc<Address>], span, resync| Plan::Read(Read { addresses: addresses.to_vec(), span, at, resync });
     let now = |resync: Option<Reason>| {
-        if followed() {
+        let missing = missing(addresses, table, |recent| recent.reaches_back_to(at.id));
+        if missing.is_empty() {
             let resync = resync.map(|reason| each(addresses, reason)).unwrap_or_default();
-            Plan::Ready(start(at, Vec::new(), resync), false)
-        } else {
-            Plan::Read(Read { span: Span::After(at.id), at, resync })
+            return Plan::Ready(
+                Start { partition, place: at, from: at, replay: Vec::new(), tail: false, resync },
+                false,
+            );
         }
+        read(if join.tries.read { addresses } else { &missing }, Span::After(at.id), resync)
     };
-    let cursor = match from {
+    let cursor = match &join.from {
         From::Now => return now(None),
-        From::Latest => return Plan::Read(Read { span: Span::Latest, at, resync: None }),
+        From::Latest => return read(addresses, Span::Latest, None),
         From::Cursor(cursor) => cursor.as_ref().and_then(|cursor| cursor.place(partition)),
     };
-    match cursor {
-        None => now(Some(Reason::Cursor)),
-        Some(cursor) if cursor.epoch != at.epoch => now(Some(Reason::Epoch)),
+    let cursor = match cursor {
+        None => return now(Some(Reason::Cursor)),
+        Some(cursor) if cursor.epoch != at.epoch => return now(Some(Reason::Epoch)),
         // The store could not even be asked what comes after the last of all ids.
-        Some(cursor) if cursor.id.next() <= cursor.id => now(Some(Reason::Cursor)),
-        // A place that this gateway has not come to yet: only the store can tell whether there is such a place.
-        Some(cursor) if cursor.id > at.id => Plan::Read(Read { span: Span::After(cursor.id), at, resync: None }),
-        Some(cursor) => match replay::from_memory(table, partition, addresses, (cursor.id, at.id), bytes) {
-            Some(events) => Plan::Ready(start(cursor, events, Vec::new()), true),
-            None => Plan::Read(Read { span: Span::After(cursor.id), at, resync: None }),
-        },
+        Some(cursor) if cursor.id.next() <= cursor.id => return now(Some(Reason::Cursor)),
+        // A place to which this gateway will come at once, as another one has.
+        Some(cursor) if cursor.id > at.id && cursor.id.ms - at.id.ms <= AHEAD_MS && join.tries.waits < WAITS => {
+            return Plan::Wait(cursor.id);
+        }
+        // Only the store can tell whether there is such a place.
+        Some(cursor) if cursor.id > at.id => return read(addresses, Span::After(cursor.id), None),
+        Some(cursor) => cursor,
+    };
+    let missing = missing(addresses, table, |r| r.reaches_back_to(cursor.id) || r.is_lost_after(cursor.id));
+    let recent = || addresses.iter().filter_map(|address| Some((address, table.get(address)?.recent()?)));
+    // Of an address that was read up to a place beyond the watermark, what lies between may be still on its way or never
+    // come, as it came before the subscription.
+    let live_from = recent().map(|(_, recent)| recent.live_from()).max().unwrap_or_default();
+    if !missing.is_empty() {
+        return read(if join.tries.read { addresses } else { &missing }, Span::After(cursor.id), None);
     }
+    if live_from > at.id {
+        let wait = join.tries.waits < WAITS;
+        return if wait { Plan::Wait(live_from) } else { read(addresses, Span::After(cursor.id), None) };
+    }
+    let mut replay = Replay::new(bytes);
+    for (address, recent) in recent() {
+        let missed = recent.after(cursor.id).take_while(|(id, _)| *id <= at.id);
+        replay.add(address, if recent.is_lost_after(cursor.id) { Err(Reason::HistoryLost) } else { Ok(missed) });
+    }
+    let (replay, resync) = replay.finish(partition);
+    let from = if replay.is_empty() { at } else { cursor };
+    Plan::Ready(Start { partition, place: at, from, replay, tail: false, resync }, true)
+}
+
+/// The addresses of which what is remembered does not do.
+fn missing(addresses: &[Arc<Address>], table: &FollowTable, does: impl Fn(&Recent) -> bool) -> Vec<Arc<Address>> {
+    let missing = |address: &&Arc<Address>| !table.get(address).and_then(Followed::recent).is_some_and(&does);
+    addresses.iter().filter(missing).map(Arc::clone).collect()
 }
 
 fn each(addresses: &[Arc<Address>], reason: Reason) -> Vec<(Arc<Address>, Reason)> {
     addresses.iter().map(|address| (Arc::clone(address), reason)).collect()
 }
 
-/// Makes a start from what was read, and lets the table remember it. `epoch` is the partition's: the caller has made
-/// sure that the answer is of that epoch. What comes after the cursor may be `bytes`.
+/// Lets the table learn what was read for a part. `epoch` is the partition's, here as in [`start`]: the caller has made
+/// sure that the answer is of that epoch.
+pub fn learn(read: &Read, past: &Past, table: &mut FollowTable, encoder: &Encoder) -> Result<(), Crowded> {
+    for told in past.of(&read.addresses, read.after(), read.at.epoch, encoder)? {
+        if read.span == Span::Latest {
+            table.learn(told.address, Reach { since: past.last, up_to: past.last, lost_before: Id::ZERO }, &[]);
+        } else {
+            table.learn(told.address, told.reach, told.frames);
+        }
+    }
+    Ok(())
+}
+
+/// Makes a start from what was read for all of a part. What comes after the cursor may be `bytes`.
 pub fn start(
     wanted: &From,
     part: &Part,
-    read: Read,
+    read: &Read,
     past: &Past,
-    table: &mut FollowTable,
     (encoder, bytes): (&Encoder, u64),
 ) -> Result<Start, Crowded> {
-    let Read { span, at, resync } = read;
-    let place = Place { epoch: at.epoch, id: past.last };
-    let tail = span == Span::Latest;
-    let after = match span {
-        Span::After(after) => after,
-        _ => Id::ZERO,
-    };
-    let from = if tail { place } else { Place { epoch: at.epoch, id: after } };
-    let mut start = Start { partition: part.partition, place, from, replay: Vec::new(), tail, resync: Vec::new() };
-    let mut frames = Vec::new();
-    let mut left = Some(bytes);
-    for read in past.of(&part.addresses, after, at.epoch, encoder)? {
-        let missed = read.after(after);
-        left = left.and_then(|left| left.checked_sub(size(missed)));
-        match (&read.frames, left) {
-            (Ok(_), Some(_)) => frames.extend(missed.iter().map(|frame| (read.address, frame))),
-            (Ok(_), None) => start.resync.push((Arc::clone(read.address), reason(Status::Big))),
-            (Err(status), _) => start.resync.push((Arc::clone(read.address), reason(*status))),
-        }
-        let since = if tail || read.frames.is_err() { past.last } else { read.after.min(past.last) };
-        let all = if tail { Vec::new() } else { read.frames.cloned().unwrap_or_default() };
-        table.complete(read.address, since, past.last, all);
+    let Part { partition, addresses, .. } = part;
+    let place = Place { epoch: read.at.epoch, id: past.last };
+    let tail = read.span == Span::Latest;
+    let mut gathered = Replay::new(bytes);
+    for told in past.of(addresses, read.after(), read.at.epoch, encoder)? {
+        gathered.add(told.address, told.missed.map(<[_]>::iter).map_err(reason));
     }
-    start.replay = replay::merge(part.partition, frames.into_iter());
+    let (mut replay, mut resync) = gathered.finish(*partition);
     if matches!(wanted, From::Now) {
         // What came while it joined, it did not ask for.
-        start.replay = Vec::new();
-        start.resync = Vec::new();
+        (replay, resync) = (Vec::new(), Vec::new());
     }
-    let never_was = matches!(span, Span::After(after) if after > past.last).then_some(Reason::Cursor);
-    if let Some(reason) = resync.or(never_was) {
-        start.replay = Vec::new();
-        start.resync = each(&part.addresses, reason);
+    let never_was = (!tail && read.after() > past.last).then_some(Reason::Cursor);
+    if let Some(reason) = read.resync.or(never_was) {
+        (replay, resync) = (Vec::new(), each(addresses, reason));
     }
-    if start.replay.is_empty() {
-        start.from = place;
-    }
-    Ok(start)
+    let from = if replay.is_empty() || tail { place } else { Place { id: read.after(), ..place } };
+    Ok(Start { partition: *partition, place, from, replay, tail, resync })
 }
 
-fn size(frames: &[(Id, Frame)]) -> u64 {
-    frames.iter().map(|(_, frame)| frame.bytes().len() as u64).sum()
+impl Read {
+    /// After which id everything is needed.
+    fn after(&self) -> Id {
+        match self.span {
+            Span::After(after) => after,
+            Span::Between(..) | Span::Latest => Id::ZERO,
+        }
+    }
 }
 
 fn reason(status: Status) -> Reason {

@@ -9,7 +9,7 @@ use super::handle::Command;
 use super::join::{self, From, Join, Part, Plan, Tries};
 use super::past::Crowded;
 use super::requests::{Answer, ReadPart, Requests};
-use super::{Reader, Route};
+use super::{Reader, Route, allowance};
 use crate::metrics::Resume;
 use crate::store::StoreError;
 
@@ -57,39 +57,63 @@ impl Reader {
         }
     }
 
-    /// Answers a join at once if all is known, or asks the store.
-    fn begin(&mut self, join: Join, requests: &mut Requests) {
-        match join::plan(&join, &self.table, &self.states, self.options.replay_bytes) {
-            None => self.turn_away(&join),
-            Some(parts) if parts.iter().all(|part| matches!(part.plan, Plan::Ready(..))) => self.finish(&join, parts),
-            Some(parts) => {
-                let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
-                requests.read(join, parts, pending);
+    /// Answers a join at once if all is known, or asks the store, or waits for what is on its way.
+    fn begin(&mut self, mut join: Join, requests: &mut Requests) {
+        let Some(parts) = join::plan(&join, &self.table, &self.states, self.options.replay_bytes) else {
+            return self.turn_away(&join);
+        };
+        let needs_nothing = |part: &Part| matches!(&part.plan, Plan::Ready(start, _) if start.replay.is_empty());
+        if join.share.is_none() && !parts.iter().all(needs_nothing) {
+            join.share = self.allowance.try_take();
+            if join.share.is_none() {
+                return requests.admit(join, self.allowance.clone());
             }
+        }
+        let until = |part: &Part| match part.plan {
+            Plan::Wait(id) => Some((&self.states[part.partition.index()], id)),
+            _ => None,
+        };
+        let waits: Vec<_> = parts.iter().filter_map(until).collect();
+        if parts.iter().any(|part| matches!(part.plan, Plan::Read(_))) {
+            let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
+            requests.read(join, parts, pending);
+        } else if !waits.is_empty() {
+            requests.wait(join, &waits);
+        } else {
+            self.finish(join, parts);
         }
     }
 
     /// Answers a join of which nothing had to be read.
-    fn finish(&mut self, join: &Join, parts: Vec<Part>) {
+    fn finish(&mut self, join: Join, parts: Vec<Part>) {
         let from_memory = parts.iter().any(|part| matches!(part.plan, Plan::Ready(_, true)));
         let starts = parts.into_iter().filter_map(|part| match part.plan {
             Plan::Ready(start, _) => Some(start),
-            Plan::Read(_) => None,
+            Plan::Read(_) | Plan::Wait(_) => None,
         });
         let starts = starts.collect();
-        self.answer(join, starts, if from_memory { Resume::Memory } else { Resume::None });
+        let served = match from_memory {
+            _ if join.tries.read => Resume::Store,
+            true => Resume::Memory,
+            false => Resume::None,
+        };
+        self.answer(join, starts, served);
     }
 
     /// The store is away for this join: the connection is to come back later.
     pub(super) fn turn_away(&mut self, join: &Join) {
-        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None });
+        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None }, None);
     }
 
-    fn answer(&mut self, join: &Join, starts: Vec<Start>, served: Resume) {
+    fn answer(&mut self, join: Join, starts: Vec<Start>, served: Resume) {
         if matches!(join.from, From::Cursor(_)) {
             self.metrics.add_resume(served);
         }
-        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: Some(starts) });
+        let mut share = join.share;
+        if let Some(share) = &mut share {
+            allowance::shrink(share, starts.iter().map(Start::replay_bytes).sum());
+        }
+        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: Some(starts) }, share);
     }
 
     pub(super) fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), StoreError> {
@@ -103,44 +127,54 @@ impl Reader {
                 }
             }
             Answer::Unsubscribed(result) => result?,
-            Answer::Beacon(result) => {
+            Answer::Beacon(result) | Answer::Lift(_, result) => {
                 result?;
             }
-            Answer::Read { join, parts } => match self.starts(&join, parts) {
-                Ok(starts) => self.answer(&join, starts, Resume::Store),
-                Err(NoStart::Outdated) => self.begin(join, requests),
-                Err(NoStart::Crowded) => {
-                    self.begin(Join { tries: Tries { alone: true, ..join.tries }, ..join }, requests);
-                }
-                Err(NoStart::Behind(_)) if join.tries.behind < BEHIND => {
-                    let tries = Tries { behind: join.tries.behind + 1, ..join.tries };
-                    self.begin(Join { tries, ..join }, requests);
-                }
-                Err(NoStart::Unread(partition) | NoStart::Behind(partition)) => {
-                    self.turn_away(&join);
-                    // One read may fail for a reason of its own, and then the session goes on. Whether it is the
-                    // session that failed, this tells.
-                    requests.beacon(partition, self.states[partition.index()].highest);
-                }
-            },
+            Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
+            Answer::Arrived(join) => {
+                self.begin(Join { tries: Tries { waits: join.tries.waits + 1, ..join.tries }, ..join }, requests);
+            }
+            Answer::Read { join, parts } => self.take_read(join, parts, requests),
         }
         Ok(())
     }
 
-    /// The starts of a join whose reads came back.
-    fn starts(&mut self, join: &Join, parts: Vec<ReadPart>) -> Result<Vec<Start>, NoStart> {
+    fn take_read(&mut self, join: Join, parts: Vec<ReadPart>, requests: &mut Requests) {
+        let tries = Tries { read: true, ..join.tries };
+        match self.starts(&join, parts) {
+            Ok(Some(starts)) => self.answer(join, starts, Resume::Store),
+            Ok(None) => self.begin(Join { tries, ..join }, requests),
+            Err(NoStart::Outdated) => self.begin(join, requests),
+            Err(NoStart::Crowded) => self.begin(Join { tries: Tries { alone: true, ..tries }, ..join }, requests),
+            Err(NoStart::Behind(_)) if join.tries.behind < BEHIND => {
+                let tries = Tries { behind: join.tries.behind + 1, ..join.tries };
+                self.begin(Join { tries, ..join }, requests);
+            }
+            Err(NoStart::Unread(partition) | NoStart::Behind(partition)) => {
+                self.turn_away(&join);
+                // One read may fail for a reason of its own, and then the session goes on. Whether it is the session
+                // that failed, this tells.
+                requests.beacon(partition, self.states[partition.index()].highest);
+            }
+        }
+    }
+
+    /// The starts of a join whose reads came back. `None` if these were not for all that it needs: what they brought is
+    /// remembered now like the rest.
+    fn starts(&mut self, join: &Join, parts: Vec<ReadPart>) -> Result<Option<Vec<Start>>, NoStart> {
         // Of one generation, or what was planned is void: also where nothing had to be read.
         if parts.iter().any(|(part, _)| part.generation != self.states[part.partition.index()].generation) {
             return Err(NoStart::Outdated);
         }
+        let whole = parts.iter().all(|(part, _)| part.is_whole() && !matches!(part.plan, Plan::Wait(_)));
         let mut starts = Vec::with_capacity(parts.len());
         for (part, past) in parts {
-            let read = match part.plan {
-                Plan::Ready(start, _) => {
-                    starts.push(start);
-                    continue;
-                }
-                Plan::Read(read) => read,
+            let Plan::Read(read) = &part.plan else {
+                starts.extend(match part.plan {
+                    Plan::Ready(start, _) => Some(start),
+                    _ => None,
+                });
+                continue;
             };
             let past = past.ok_or(NoStart::Unread(part.partition))?;
             let epoch = past.epoch.ok_or(NoStart::Unread(part.partition))?;
@@ -151,12 +185,13 @@ impl Reader {
             if past.last < read.at.id {
                 return Err(NoStart::Behind(part.partition));
             }
-            let part = Part { plan: Plan::Read(read), ..part };
-            let how = (&self.encoder, self.options.replay_bytes);
-            let start = join::start(&join.from, &part, read, &past, &mut self.table, how);
-            starts.push(start.map_err(|Crowded| NoStart::Crowded)?);
+            join::learn(read, &past, &mut self.table, &self.encoder).map_err(|Crowded| NoStart::Crowded)?;
+            if whole {
+                let how = (&self.encoder, self.options.replay_bytes);
+                starts.push(join::start(&join.from, &part, read, &past, how).map_err(|Crowded| NoStart::Crowded)?);
+            }
         }
-        Ok(starts)
+        Ok(whole.then_some(starts))
     }
 }
 

@@ -4,11 +4,13 @@
 //! before an answer to a join happened before that join. It waits for nothing but its own inputs; requests to the store
 //! run beside it and come back as answers.
 
+mod allowance;
 pub mod delivery;
 mod followed;
 mod handle;
 mod join;
 mod joins;
+mod options;
 mod outbox;
 mod partition;
 mod past;
@@ -26,16 +28,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_shared::keys::Namespace;
 use tidings_shared::{Address, Partition, Partitions};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 pub use self::handle::{Command, ReaderHandle};
 pub use self::join::{From, Join, Tries};
+pub use self::options::ReaderOptions;
 pub use self::outbox::{Parcel, WorkerId};
 pub use self::status::{PartitionStatus, Status};
 
+use self::allowance::Allowance;
 use self::delivery::Joined;
 use self::followed::FollowTable;
 use self::outbox::Outboxes;
@@ -43,27 +46,7 @@ use self::partition::PartitionState;
 use self::requests::Requests;
 use crate::frame::Encoder;
 use crate::metrics::Metrics;
-use crate::spread::Spreads;
 use crate::store::{Session, Store, StoreError};
-
-/// What the reader is told at its start.
-#[derive(Debug, Clone)]
-pub struct ReaderOptions {
-    /// The key prefix.
-    pub namespace: Namespace,
-    /// This gateway's id.
-    pub gateway: String,
-    /// How often a beacon is sent through each partition.
-    pub beacon: Duration,
-    /// Bytes of messages that one resume may read.
-    pub replay_bytes: u64,
-    /// Bytes of recent frames that are kept.
-    pub recent_bytes: usize,
-    /// How long an address stays subscribed after the last connection left.
-    pub linger: Duration,
-    /// The spread of events that have none of their own.
-    pub spreads: Spreads,
-}
 
 /// What a channel carries.
 #[derive(Debug, Clone)]
@@ -81,6 +64,7 @@ struct Reader {
     encoder: Encoder,
     states: Vec<PartitionState>,
     table: FollowTable,
+    allowance: Allowance,
     routes: HashMap<Box<str>, Route>,
     outboxes: Outboxes,
     status: Status,
@@ -128,6 +112,7 @@ impl Reader {
             states: partitions.all().map(|p| PartitionState::new(p, encoder.clone(), now)).collect(),
             encoder,
             table: FollowTable::new(options.recent_bytes, options.linger),
+            allowance: Allowance::new(options.replay_bytes),
             routes: HashMap::new(),
             outboxes: Outboxes::default(),
             status,
@@ -205,10 +190,10 @@ impl Reader {
     ) -> Result<(), StoreError> {
         self.recover(&mut session).await?;
         self.flush();
-        let mut requests = Requests::new(session.client.clone(), self.options.replay_bytes, self.metrics.clone());
+        let mut requests = Requests::new(session.client.clone(), self.options.reads(), self.metrics.clone());
         let result = self.live(&mut session, commands, &mut requests).await;
         for (worker, connection) in requests.abandon() {
-            self.outboxes.joined(worker, Joined { connection, starts: None });
+            self.outboxes.joined(worker, Joined { connection, starts: None }, None);
         }
         result
     }
@@ -276,6 +261,7 @@ impl Reader {
 
     fn flush(&mut self) {
         let states = &self.states;
+        states.iter().for_each(PartitionState::tell);
         let gone = self.outboxes.flush(|| states.iter().map(|state| state.place).collect());
         for worker in gone {
             self.table.leave_all(worker, Instant::now());

@@ -12,8 +12,8 @@ pub type WorkerId = u16;
 
 /// Bytes of events that may wait for a worker. One that is further behind is resynced; nobody waits for it.
 ///
-/// Answers to joins do not count, as there is one for each connection at the most: a worker that is busy with thousands
-/// of clients that come back at once is not behind.
+/// Answers to joins do not count here, as there is one for each connection at the most, and their replays have a bound of
+/// their own: a worker that is busy with thousands of clients that come back at once is not behind.
 const ROOM: u32 = 16 * 1024 * 1024;
 /// What a delivery counts besides its events' bytes.
 const OVERHEAD: usize = 256;
@@ -32,7 +32,7 @@ pub struct Parcel {
 struct Outbox {
     sender: mpsc::UnboundedSender<Parcel>,
     room: Arc<Semaphore>,
-    waiting: Vec<Delivery>,
+    waiting: Vec<Parcel>,
     lagged: bool,
 }
 
@@ -74,23 +74,23 @@ impl Outboxes {
 
     fn push_event(&mut self, worker: WorkerId, event: Dispatch) {
         let Some(Some(outbox)) = self.boxes.get_mut(usize::from(worker)) else { return };
-        if let Some(Delivery::Batch(batch)) = outbox.waiting.last_mut() {
+        if let Some(Parcel { delivery: Delivery::Batch(batch), .. }) = outbox.waiting.last_mut() {
             batch.events.push(event);
         } else {
-            outbox.waiting.push(Delivery::Batch(Batch { events: vec![event], watermarks: Vec::new() }));
+            outbox.push(Delivery::Batch(Batch { events: vec![event], watermarks: Vec::new() }));
         }
     }
 
-    /// Answers a join.
-    pub fn joined(&mut self, worker: WorkerId, joined: Joined) {
+    /// Answers a join. `share` is what its replay takes of the [allowance](super::allowance).
+    pub fn joined(&mut self, worker: WorkerId, joined: Joined, share: Option<OwnedSemaphorePermit>) {
         if let Some(Some(outbox)) = self.boxes.get_mut(usize::from(worker)) {
-            outbox.waiting.push(Delivery::Joined(joined));
+            outbox.waiting.push(Parcel { delivery: Delivery::Joined(joined), room: share });
         }
     }
 
     /// Tells all workers to resync.
     pub fn resync(&mut self, resync: &Resync) {
-        self.boxes.iter_mut().flatten().for_each(|outbox| outbox.waiting.push(Delivery::Resync(resync.clone())));
+        self.boxes.iter_mut().flatten().for_each(|outbox| outbox.push(Delivery::Resync(resync.clone())));
     }
 
     /// Notes that a watermark moved.
@@ -117,11 +117,15 @@ impl Outboxes {
 }
 
 impl Outbox {
+    fn push(&mut self, delivery: Delivery) {
+        self.waiting.push(Parcel { delivery, room: None });
+    }
+
     /// All up to `watermarks` has been collected.
     fn lift(&mut self, watermarks: Vec<Option<Place>>) {
         match self.waiting.last_mut() {
-            Some(Delivery::Batch(batch)) => batch.watermarks = watermarks,
-            _ => self.waiting.push(Delivery::Batch(Batch { events: Vec::new(), watermarks })),
+            Some(Parcel { delivery: Delivery::Batch(batch), .. }) => batch.watermarks = watermarks,
+            _ => self.push(Delivery::Batch(Batch { events: Vec::new(), watermarks })),
         }
     }
 
@@ -130,11 +134,11 @@ impl Outbox {
         // Not before it has caught up by half, or it would be told over and over.
         if self.lagged && self.room.available_permits() >= ROOM as usize / 2 {
             self.lagged = false;
-            self.waiting.insert(0, Delivery::Lagged(watermarks()));
+            self.waiting.insert(0, Parcel { delivery: Delivery::Lagged(watermarks()), room: None });
         }
-        for delivery in std::mem::take(&mut self.waiting) {
+        for Parcel { delivery, room } in std::mem::take(&mut self.waiting) {
             let room = match size(&delivery) {
-                None => None,
+                None => room,
                 Some(_) if self.lagged => continue,
                 Some(size) => match Arc::clone(&self.room).try_acquire_many_owned(size) {
                     Ok(room) => Some(room),
@@ -209,7 +213,7 @@ mod tests {
         let (mut outboxes, mut receiver) = outbox();
         for serial in 0..20_000 {
             let connection = ConnectionKey { slot: serial as u32, serial };
-            outboxes.joined(0, Joined { connection, starts: Some(Vec::new()) });
+            outboxes.joined(0, Joined { connection, starts: Some(Vec::new()) }, None);
             outboxes.flush(Vec::new);
         }
         outboxes.push_event(0, event(1, 100));
@@ -222,7 +226,7 @@ mod tests {
         let (mut outboxes, mut receiver) = outbox();
         let mut send = |ms| {
             outboxes.push_event(0, event(ms, ROOM as usize / 8));
-            outboxes.joined(0, Joined { connection: ConnectionKey { slot: 0, serial: ms }, starts: None });
+            outboxes.joined(0, Joined { connection: ConnectionKey { slot: 0, serial: ms }, starts: None }, None);
             assert!(outboxes.flush(Vec::new).is_empty());
         };
         (0..9).for_each(&mut send);

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
 use tidings_shared::message::Delivered;
 use tidings_shared::{Address, Id, Partition};
+use tokio::sync::watch;
 
 use super::delivery::Dispatch;
 use crate::frame::Encoder;
@@ -14,7 +15,8 @@ use crate::frame::Encoder;
 /// One partition as the reader sees it.
 #[derive(Debug)]
 pub struct PartitionState {
-    partition: Partition,
+    /// Which.
+    pub partition: Partition,
     /// Makes its frames.
     pub encoder: Encoder,
     /// The watermark: everything up to here, of all that is followed, has been handed out. `None` before the first
@@ -28,6 +30,16 @@ pub struct PartitionState {
     pub beacon: Instant,
     /// An event to several addresses whose end mark has not come yet.
     open: Option<Dispatch>,
+    stand: watch::Sender<Stand>,
+}
+
+/// Where a partition stands, for those who wait for it to come to a place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stand {
+    /// Under another generation ids count anew.
+    pub generation: u64,
+    /// The watermark.
+    pub id: Id,
 }
 
 /// What a push means.
@@ -42,7 +54,16 @@ pub enum Step {
 impl PartitionState {
     /// A partition of which nothing is known yet.
     pub fn new(partition: Partition, encoder: Encoder, now: Instant) -> Self {
-        Self { partition, encoder, place: None, highest: Id::ZERO, generation: 0, beacon: now, open: None }
+        Self {
+            partition,
+            encoder,
+            place: None,
+            highest: Id::ZERO,
+            generation: 0,
+            beacon: now,
+            open: None,
+            stand: watch::Sender::default(),
+        }
     }
 
     /// Forgets what had come in half.
@@ -56,6 +77,17 @@ impl PartitionState {
         self.open = None;
         self.place = Some(place);
         self.highest = self.highest.max(place.id);
+    }
+
+    /// Tells those who wait where it stands now.
+    pub fn tell(&self) {
+        let stand = Stand { generation: self.generation, id: self.place.map_or(Id::ZERO, |place| place.id) };
+        self.stand.send_if_modified(|told| std::mem::replace(told, stand) != stand);
+    }
+
+    /// Where it stands, as it was told last.
+    pub fn stand(&self) -> watch::Receiver<Stand> {
+        self.stand.subscribe()
     }
 
     /// Moves the watermark, never back.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tidings_shared::{Address, Epoch, Id};
 
-use super::replay::{self, AddressFrames};
+use super::recent::Reach;
+use super::replay::{self, Told};
 use crate::frame::{Encoder, Frame};
 use crate::store::{History, Status};
 
@@ -23,21 +24,23 @@ pub struct Past {
     read: HashMap<Arc<Address>, (usize, Id)>,
     /// Whether it was read for more than one join.
     shared: bool,
-    frames: OnceCell<Vec<Result<AddressFrames, Status>>>,
+    told: OnceCell<Vec<Told>>,
 }
 
-/// The past of one address.
+/// The past of one address, as one of the joins needs it.
 #[derive(Debug)]
 pub struct Read<'a> {
     /// The address.
     pub address: &'a Arc<Address>,
-    /// After which id it was read: the oldest that any join asked for.
-    pub after: Id,
-    /// All its frames since then.
-    pub frames: Result<&'a AddressFrames, Status>,
+    /// How far all that was read reaches.
+    pub reach: Reach,
+    /// All that was read.
+    pub frames: &'a [(Id, Frame)],
+    /// What of it came after the place that the join asked for.
+    pub missed: Result<&'a [(Id, Frame)], Status>,
 }
 
-/// What was read says less than it would had it not been read for others too.
+/// What was read says less than it would had it been read for this join alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowded;
 
@@ -47,7 +50,7 @@ impl Past {
         let read = addresses.iter().zip(each).enumerate();
         let read = read.map(|(at, (address, after))| (Arc::clone(address), (at, *after))).collect();
         let (epoch, last) = (history.epoch, history.last);
-        Self { epoch, last, history, addresses, read, shared, frames: OnceCell::new() }
+        Self { epoch, last, history, addresses, read, shared, told: OnceCell::new() }
     }
 
     /// What it tells one of the joins, which asked for these addresses after `after`.
@@ -58,25 +61,42 @@ impl Past {
         epoch: Epoch,
         encoder: &Encoder,
     ) -> Result<Vec<Read<'a>>, Crowded> {
-        let all = self.frames.get_or_init(|| replay::encode(&self.history, &self.addresses, epoch, encoder));
+        let all = self.told.get_or_init(|| replay::encode(&self.history, &self.addresses, epoch, encoder));
         let one = |address: &'a Arc<Address>| {
-            let Some((at, read_after)) = self.read.get(address).copied() else { return Err(Crowded) };
-            let frames = all.get(at).map_or(Err(Status::Lost), |frames| frames.as_ref().map_err(|status| *status));
-            match frames {
-                Err(Status::Big) if self.shared => Err(Crowded),
-                // Of what is older than this join asks for, more may be gone.
-                Err(_) if read_after < after => Err(Crowded),
-                frames => Ok(Read { address, after: read_after, frames }),
-            }
+            let (at, read_after) = self.read.get(address).ok_or(Crowded)?;
+            self.one(address, all.get(*at).ok_or(Crowded)?, *read_after, after)
         };
         addresses.iter().map(one).collect()
     }
+
+    /// What was `told` of an address that was read after `read_after`, to a join that asked for it after `after`.
+    fn one<'a>(
+        &self,
+        address: &'a Arc<Address>,
+        told: &'a Told,
+        read_after: Id,
+        after: Id,
+    ) -> Result<Read<'a>, Crowded> {
+        let (since, lost_before) = match (told.status, told.frames.first()) {
+            (Status::Complete, _) => (Some(read_after), Id::ZERO),
+            (Status::Lost, Some((first, _))) => (Some(*first), *first),
+            (Status::Lost, None) => (None, read_after.next().min(self.last)),
+            (Status::Big, _) => (None, Id::ZERO),
+        };
+        let missed = match told.status {
+            _ if since.is_some_and(|since| since <= after) => Ok(following(&told.frames, after)),
+            Status::Big if self.shared || read_after < after => return Err(Crowded),
+            // Too old was what was asked for, which need not be true of what this join asks for.
+            Status::Lost if told.frames.is_empty() && read_after < after => return Err(Crowded),
+            status => Err(status),
+        };
+        let since = since.unwrap_or(self.last).min(self.last);
+        let reach = Reach { since, up_to: self.last, lost_before };
+        Ok(Read { address, reach, frames: &told.frames, missed })
+    }
 }
 
-impl<'a> Read<'a> {
-    /// The frames after `after`, up to and with `up_to`.
-    pub fn after(&self, after: Id) -> &'a [(Id, Frame)] {
-        let Ok(frames) = self.frames else { return &[] };
-        &frames[frames.partition_point(|(id, _)| *id <= after)..]
-    }
+/// The frames after `after`.
+fn following(frames: &[(Id, Frame)], after: Id) -> &[(Id, Frame)] {
+    &frames[frames.partition_point(|(id, _)| *id <= after)..]
 }

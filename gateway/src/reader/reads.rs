@@ -1,33 +1,49 @@
 //! The reads of history that wait and those under way: joins that come together are one read.
 //!
 //! Clients that come back at once to a gateway that remembers nothing would each ask for what they follow. So few reads
-//! are under way at a time, and whatever is asked meanwhile is gathered: an address that many follow is read once.
+//! are under way at a time, with a pause between them, and whatever is asked meanwhile is gathered: an address that many
+//! follow is read once. And as those who come later may have been away for longer, a read for a cursor goes back further
+//! than that.
 
-use std::cell::RefCell;
+mod gathered;
+
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Id, Partition};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 
+use self::gathered::Gathered;
 use super::past::Past;
 use crate::metrics::{self, Metrics};
 use crate::store::{Asked, Client};
 
 /// Reads of a partition that are under way at a time.
 const AT_ONCE: usize = 2;
-/// The most addresses of one read: Redis does nothing else meanwhile, for a millisecond or so. One join may have more.
-const ADDRESSES: usize = 256;
 /// How many times what one join may bring a read may bring that is for several.
 const SHARES: u64 = 8;
 
 /// What comes of a read; nothing if it failed.
 pub type SharedRead = Shared<LocalBoxFuture<'static, Option<Rc<Past>>>>;
+
+/// How history is read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOptions {
+    /// Bytes of messages that each join may be brought.
+    pub bytes: u64,
+    /// How long the store keeps history for certain.
+    pub age: Duration,
+    /// The least time between two reads of a partition, unless there is much to read.
+    pub pause: Duration,
+}
 
 /// What a join has to have read of one partition.
 pub struct Wish<'a> {
@@ -35,13 +51,15 @@ pub struct Wish<'a> {
     pub partition: Partition,
     /// Its generation: an answer from before a gap or another history helps nobody after it.
     pub generation: u64,
+    /// Its watermark.
+    pub at: Id,
     /// What is read.
     pub addresses: &'a [Arc<Address>],
     /// After which id, or only the latest events.
     pub span: Span,
     /// What it is for.
     pub kind: metrics::Read,
-    /// Whether to read for nobody else.
+    /// Whether to read for nobody else, and no more than that.
     pub alone: bool,
 }
 
@@ -51,30 +69,24 @@ type Key = (Partition, u64, bool, metrics::Read);
 /// The reads of a session.
 pub struct Reads {
     client: Client,
-    bytes: u64,
+    options: ReadOptions,
     metrics: Metrics,
-    turns: HashMap<Partition, Rc<Semaphore>>,
+    turns: HashMap<Partition, Turns>,
     gathering: HashMap<Key, (Rc<RefCell<Gathered>>, SharedRead)>,
 }
 
-/// What one read is to bring.
-#[derive(Default)]
-struct Gathered {
-    addresses: Vec<Arc<Address>>,
-    /// After which id each is read.
-    each: Vec<Id>,
-    places: HashMap<Arc<Address>, usize>,
-    /// Subscriptions that must be acknowledged first: what came before them never comes in live.
-    pending: Vec<watch::Receiver<bool>>,
-    wishes: usize,
-    /// Nothing can be added any more.
-    sent: bool,
+/// Whose turn it is to read a partition.
+#[derive(Clone)]
+struct Turns {
+    under_way: Rc<Semaphore>,
+    /// Before this there is no other, unless there is much to read.
+    next: Rc<Cell<Option<Instant>>>,
 }
 
 impl Reads {
-    /// Reads by `client`, of which each join may be brought `bytes` of messages.
-    pub fn new(client: Client, bytes: u64, metrics: Metrics) -> Self {
-        Self { client, bytes, metrics, turns: HashMap::new(), gathering: HashMap::new() }
+    /// Reads by `client`.
+    pub fn new(client: Client, options: ReadOptions, metrics: Metrics) -> Self {
+        Self { client, options, metrics, turns: HashMap::new(), gathering: HashMap::new() }
     }
 
     /// Reads what is wished for, in one go with what others wish for.
@@ -84,14 +96,15 @@ impl Reads {
         pending: impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
     ) -> SharedRead {
         let key = (wish.partition, wish.generation, wish.span == Span::Latest, wish.kind);
+        let after = self.options.after(wish);
         if !wish.alone
             && let Entry::Occupied(entry) = self.gathering.entry(key)
-            && entry.get().0.borrow_mut().add(wish, &pending)
+            && entry.get().0.borrow_mut().add(wish.addresses, after, &pending)
         {
             return entry.get().1.clone();
         }
         let gathered = Rc::new(RefCell::new(Gathered::default()));
-        gathered.borrow_mut().add(wish, &pending);
+        gathered.borrow_mut().add(wish.addresses, after, &pending);
         let read = self.start(wish, Rc::clone(&gathered));
         if !wish.alone {
             self.gathering.insert(key, (gathered, read.clone()));
@@ -102,26 +115,28 @@ impl Reads {
     /// How many wait to be sent.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.gathering.values().filter(|(gathered, _)| !gathered.borrow().sent).count()
+        self.gathering.values().filter(|(gathered, _)| !gathered.borrow().is_sent()).count()
     }
 
     /// Forgets what was gathered and has been sent.
     pub fn tidy(&mut self) {
-        self.gathering.retain(|_, (gathered, _)| !gathered.borrow().sent);
+        self.gathering.retain(|_, (gathered, _)| !gathered.borrow().is_sent());
     }
 
     fn start(&mut self, wish: &Wish<'_>, gathered: Rc<RefCell<Gathered>>) -> SharedRead {
-        let turns = self.turns.entry(wish.partition).or_insert_with(|| Rc::new(Semaphore::new(AT_ONCE)));
-        let (turns, client, metrics, bytes) = (Rc::clone(turns), self.client.clone(), self.metrics.clone(), self.bytes);
+        let turns = self.turns.entry(wish.partition).or_insert_with(Turns::new).clone();
+        let (client, metrics, options) = (self.client.clone(), self.metrics.clone(), self.options);
         let (partition, span, kind) = (wish.partition, wish.span, wish.kind);
         let read = async move {
-            let _turn = turns.acquire().await.ok()?;
+            let _turn = turns.under_way.acquire().await.ok()?;
+            turns.pause(&gathered, options.pause).await;
             let Gathered { addresses, each, pending, wishes, .. } = gathered.borrow_mut().send();
             for mut acknowledged in pending {
                 acknowledged.wait_for(|done| *done).await.ok()?;
             }
             metrics.add_store_reads(kind, 1);
-            let bytes = if wishes > 1 { bytes.saturating_mul(SHARES) } else { bytes };
+            // No more than the shares that its joins have of the allowance.
+            let bytes = options.bytes.saturating_mul(SHARES.min(wishes));
             match client.history(Asked { partition, addresses: &addresses, span, each: &each, bytes }).await {
                 Ok(history) => Some(Rc::new(Past::new(history, addresses, &each, wishes > 1))),
                 Err(error) => {
@@ -134,32 +149,41 @@ impl Reads {
     }
 }
 
-impl Gathered {
-    /// False if it is too late for that, or there is no room.
-    fn add(&mut self, wish: &Wish<'_>, pending: impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>) -> bool {
-        if self.sent || (self.wishes > 0 && self.addresses.len() + wish.addresses.len() > ADDRESSES) {
-            return false;
-        }
-        let after = match wish.span {
-            Span::After(after) | Span::Between(after, _) => after,
-            Span::Latest => Id::ZERO,
-        };
-        for address in wish.addresses {
-            match self.places.get(address).and_then(|at| self.each.get_mut(*at)) {
-                Some(oldest) => *oldest = after.min(*oldest),
-                None => {
-                    self.places.insert(Arc::clone(address), self.addresses.len());
-                    self.addresses.push(Arc::clone(address));
-                    self.each.push(after);
-                    self.pending.extend(pending(address));
-                }
-            }
-        }
-        self.wishes += 1;
-        true
+impl Turns {
+    fn new() -> Self {
+        Self { under_way: Rc::new(Semaphore::new(AT_ONCE)), next: Rc::default() }
     }
 
-    fn send(&mut self) -> Self {
-        std::mem::replace(self, Self { sent: true, ..Self::default() })
+    /// Waits until it is time for another read, or there is much to read.
+    async fn pause(&self, gathered: &RefCell<Gathered>, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        if let Some(next) = self.next.get() {
+            let full = gathered.borrow().full();
+            // It does not matter which of the two it was.
+            let _ = timeout_at(next, full.notified()).await;
+        }
+        self.next.set(Some(Instant::now() + pause));
     }
 }
+
+/// How much further back than its cursor a resume reads at the least.
+const FURTHER: Duration = Duration::from_secs(60);
+
+impl ReadOptions {
+    /// After which id a wish is read: of a cursor, twice as far back as that, so that an address is read again only for
+    /// who was away for more than twice as long as all before. Not so far that the store might not be able to tell.
+    fn after(&self, wish: &Wish<'_>) -> Id {
+        let (Span::After(after) | Span::Between(after, _)) = wish.span else { return Id::ZERO };
+        if wish.alone || wish.kind != metrics::Read::Resume {
+            return after;
+        }
+        let away = wish.at.ms.saturating_sub(after.ms).max(FURTHER.as_millis() as u64);
+        let oldest = wish.at.ms.saturating_sub(self.age.as_millis() as u64 / 4 * 3);
+        after.min(Id { ms: after.ms.saturating_sub(away).max(oldest), seq: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,12 +11,27 @@ use crate::frame::Frame;
 pub struct Recent {
     /// Everything after this id is here. Unknown until history was read once.
     since: Option<Id>,
-    /// Where that reading ended. What came before it may never come in live, as the subscription is younger.
+    /// Where the first reading ended. What came before it may never come in live, as the subscription is younger.
     read_to: Id,
+    /// Of what came after an id below this, the store has not all any more.
+    lost_before: Id,
+    /// The newest frame that was dropped for lack of room.
+    dropped: Id,
     /// Oldest first.
     frames: VecDeque<(Id, Frame)>,
     /// Bytes of the frames.
     bytes: usize,
+}
+
+/// How far a reading of an address reaches.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    /// It brought everything after this id …
+    pub since: Id,
+    /// … up to and with this one, later than which everything comes in live.
+    pub up_to: Id,
+    /// Of what came after an id below this, the store has not all any more.
+    pub lost_before: Id,
 }
 
 impl Recent {
@@ -25,9 +40,14 @@ impl Recent {
         self.since.is_some_and(|since| since <= id)
     }
 
-    /// Whether all that comes after `watermark` comes in live. Below where the reading ended some of it does not.
-    pub fn is_live_from(&self, watermark: Id) -> bool {
-        self.read_to <= watermark
+    /// Whether the store is known to have lost some of what came after `id`.
+    pub fn is_lost_after(&self, id: Id) -> bool {
+        id < self.lost_before && !self.reaches_back_to(id)
+    }
+
+    /// From where on everything comes in live. Between a watermark below that and it, some does not.
+    pub fn live_from(&self) -> Id {
+        self.read_to
     }
 
     /// What came after `id`, oldest first.
@@ -46,35 +66,53 @@ impl Recent {
         (self.frames.len(), self.bytes)
     }
 
-    /// Adds what came in. False if it is here already.
-    pub fn push(&mut self, id: Id, frame: &Frame) -> bool {
-        if self.frames.back().is_some_and(|(last, _)| *last >= id) {
-            return false;
+    /// Adds what came in, if it is not here already, nor older than what is.
+    pub fn push(&mut self, id: Id, frame: &Frame) {
+        if self.frames.back().map(|(last, _)| *last).max(self.since).is_none_or(|last| last < id) {
+            self.bytes += frame.bytes().len();
+            self.frames.push_back((id, frame.clone()));
         }
-        self.bytes += frame.bytes().len();
-        self.frames.push_back((id, frame.clone()));
-        true
     }
 
     /// Drops the oldest frame, for lack of room.
     pub fn drop_oldest(&mut self) {
         if let Some((id, frame)) = self.frames.pop_front() {
             self.bytes -= frame.bytes().len();
+            self.dropped = id;
             self.since = self.since.map(|since| since.max(id));
         }
     }
 
-    /// Everything after `since` was read: from here on it reaches back that far. `read` is what was read, up to and with
-    /// `up_to`; frames after that came in live meanwhile.
-    pub fn complete(&mut self, since: Id, up_to: Id, read: Vec<(Id, Frame)>) {
-        if self.since.is_some() {
-            return;
+    /// Learns what was read: `read` is all that came in `reach`.
+    pub fn learn(&mut self, reach: Reach, read: &[(Id, Frame)]) {
+        self.lost_before = self.lost_before.max(reach.lost_before);
+        match self.since {
+            None => self.begin(reach, read),
+            // What is here goes on where the reading can end: with nothing missing in between, it is a longer past.
+            Some(since) if reach.since < since && since <= reach.up_to => self.extend(reach.since, since, read),
+            Some(_) => {}
         }
-        let live = std::mem::take(&mut self.frames).into_iter().filter(|(id, _)| *id > up_to);
-        (self.since, self.read_to, self.bytes) = (Some(since), up_to, 0);
-        for (id, frame) in read.into_iter().chain(live) {
-            self.push(id, &frame);
+    }
+
+    /// The first reading. Frames after its end came in live meanwhile; had one of them to be dropped, that is how far it
+    /// reaches back.
+    fn begin(&mut self, reach: Reach, read: &[(Id, Frame)]) {
+        let since = if self.dropped > reach.up_to { self.dropped } else { reach.since };
+        let live = std::mem::take(&mut self.frames).into_iter().filter(|(id, _)| *id > reach.up_to);
+        (self.since, self.read_to, self.bytes) = (Some(since), reach.up_to, 0);
+        for (id, frame) in read.iter().filter(|(id, _)| *id > since) {
+            self.push(*id, frame);
         }
+        live.for_each(|(id, frame)| self.push(id, &frame));
+    }
+
+    /// An older past, from `from` to `to`, where what is here begins.
+    fn extend(&mut self, from: Id, to: Id, read: &[(Id, Frame)]) {
+        for (id, frame) in read.iter().rev().filter(|(id, _)| *id > from && *id <= to) {
+            self.bytes += frame.bytes().len();
+            self.frames.push_front((*id, frame.clone()));
+        }
+        self.since = Some(from);
     }
 
     /// What came up to `from` is lost; what comes after it will be pushed.
@@ -87,3 +125,6 @@ impl Recent {
         *self = Self { read_to: self.read_to, ..Self::default() };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,8 @@ use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Id, Partition};
 
 use super::delivery::Resync;
-use super::{Reader, Route, replay};
+use super::replay::{self, Told};
+use super::{Reader, Route};
 use crate::control::Reason;
 use crate::metrics::Read;
 use crate::store::{Asked, Client, Session, Status, StoreError};
@@ -144,14 +145,14 @@ impl Reader {
             let history = client.backfill(asked).await?;
             same_epoch(history.epoch, known.epoch)?;
             let read = replay::encode(&history, some, known.epoch, &self.encoder);
-            for (address, read) in some.iter().zip(read) {
-                match read {
-                    Ok(read) => {
+            for (address, Told { status, frames: read }) in some.iter().zip(read) {
+                match status {
+                    Status::Complete => {
                         left = left.saturating_sub(read.iter().map(|(_, frame)| frame.bytes().len() as u64).sum());
                         frames.extend(read.into_iter().map(|frame| (Arc::clone(address), frame)));
                     }
-                    Err(Status::Big) => slow.push(Arc::clone(address)),
-                    Err(_) => lost.push(Arc::clone(address)),
+                    Status::Big => slow.push(Arc::clone(address)),
+                    Status::Lost => lost.push(Arc::clone(address)),
                 }
             }
         }

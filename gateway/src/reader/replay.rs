@@ -1,4 +1,4 @@
-//! Turns history that was read, or remembered, into events in order.
+//! A replay: what a connection missed, from history that was read or remembered, in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,31 +7,31 @@ use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Epoch, Id, Message, Partition};
 
 use super::delivery::{Dispatch, Frames};
-use super::followed::{FollowTable, Followed};
+use crate::control::Reason;
 use crate::frame::{Encoder, Frame};
 use crate::store::{History, Status};
 
-/// The frames of one address, as history holds them.
-pub type AddressFrames = Vec<(Id, Frame)>;
+/// What history tells of one address.
+#[derive(Debug)]
+pub struct Told {
+    /// Whether `frames` are all.
+    pub status: Status,
+    /// Its frames. Where some are lost, what is left: all that came after the first of these.
+    pub frames: Vec<(Id, Frame)>,
+}
 
-/// Encodes what was read of `addresses`, one by one; an address whose entries are not complete has its status instead.
-pub fn encode(
-    history: &History,
-    addresses: &[Arc<Address>],
-    epoch: Epoch,
-    encoder: &Encoder,
-) -> Vec<Result<AddressFrames, Status>> {
+/// Encodes what was read of `addresses`, one by one.
+pub fn encode(history: &History, addresses: &[Arc<Address>], epoch: Epoch, encoder: &Encoder) -> Vec<Told> {
     let each = addresses.iter().zip(&history.entries).map(|(address, entries)| {
-        if entries.status != Status::Complete {
-            return Err(entries.status);
-        }
         let frame = |(id, text): &(Id, String)| {
             let message = Message::decode(text).ok()?;
             Some((*id, encoder.encode(Place { epoch, id: *id }, &message, address)?))
         };
-        // An entry that nobody could have written through the script is as good as lost.
-        let frames: Option<AddressFrames> = entries.messages.iter().map(frame).collect();
-        frames.ok_or(Status::Lost)
+        match entries.messages.iter().map(frame).collect() {
+            Some(frames) => Told { status: entries.status, frames },
+            // An entry that nobody could have written through the script is as good as lost.
+            None => Told { status: Status::Lost, frames: Vec::new() },
+        }
     });
     each.collect()
 }
@@ -48,30 +48,43 @@ pub fn merge<'a>(
     by_id.into_iter().map(|(id, frames)| Dispatch { partition, id, frames }).collect()
 }
 
-/// What the recent frames of `addresses` hold after `after`, up to and with `up_to`, if they all reach back that far and
-/// it is no more than `bytes`.
-///
-/// `up_to` is the watermark: what comes after it must all come in live. Where a read for another join has brought more
-/// than that, some of it will and some (from before the subscription) will not, until the watermark has caught up.
-pub fn from_memory(
-    table: &FollowTable,
-    partition: Partition,
-    addresses: &[Arc<Address>],
-    (after, up_to): (Id, Id),
-    bytes: u64,
-) -> Option<Vec<Dispatch>> {
-    let mut frames = Vec::new();
-    let mut size = 0;
-    for address in addresses {
-        let recent = table.get(address).and_then(Followed::recent);
-        let recent = recent.filter(|recent| recent.reaches_back_to(after) && recent.is_live_from(up_to))?;
-        for frame in recent.after(after).take_while(|(id, _)| *id <= up_to) {
-            size += frame.1.bytes().len() as u64;
-            frames.push((address, frame));
+/// What a connection missed in one partition, gathered address by address, within the bytes that it may have.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    /// `None` once an address was too much: then it and all that follow are resynced.
+    left: Option<u64>,
+    frames: Vec<(&'a Arc<Address>, &'a (Id, Frame))>,
+    resync: Vec<(Arc<Address>, Reason)>,
+}
+
+impl<'a> Replay<'a> {
+    /// Nothing yet, of at most `bytes`.
+    pub fn new(bytes: u64) -> Self {
+        Self { left: Some(bytes), frames: Vec::new(), resync: Vec::new() }
+    }
+
+    /// Adds what an address got, or why that cannot be told.
+    pub fn add(&mut self, address: &'a Arc<Address>, missed: Result<impl Iterator<Item = &'a (Id, Frame)>, Reason>) {
+        let missed = match missed {
+            Ok(missed) => missed,
+            Err(reason) => return self.resync.push((Arc::clone(address), reason)),
+        };
+        let before = self.frames.len();
+        for frame in missed {
+            self.left = self.left.and_then(|left| left.checked_sub(frame.1.bytes().len() as u64));
+            if self.left.is_none() {
+                break;
+            }
+            self.frames.push((address, frame));
         }
-        if size > bytes {
-            return None;
+        if self.left.is_none() {
+            self.frames.truncate(before);
+            self.resync.push((Arc::clone(address), Reason::Slow));
         }
     }
-    Some(merge(partition, frames.into_iter()))
+
+    /// The events in order, and what must be refetched.
+    pub fn finish(self, partition: Partition) -> (Vec<Dispatch>, Vec<(Arc<Address>, Reason)>) {
+        (merge(partition, self.frames.into_iter()), self.resync)
+    }
 }

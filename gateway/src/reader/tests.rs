@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use tidings_shared::cursor::Place;
+use tidings_shared::keys::Namespace;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Partition, Retention};
 
@@ -14,6 +15,7 @@ use super::join::{Part, Plan, Read};
 use super::requests::Answer;
 use super::*;
 use crate::control::Reason;
+use crate::spread::Spreads;
 use crate::store::{MemoryStore, Push};
 
 struct Rig {
@@ -22,6 +24,7 @@ struct Rig {
     requests: Requests,
     store: MemoryStore,
     deliveries: mpsc::UnboundedReceiver<Parcel>,
+    metrics: Metrics,
     serial: u64,
 }
 
@@ -47,18 +50,22 @@ impl Rig {
             gateway: "gw".to_owned(),
             beacon: Duration::from_secs(5),
             replay_bytes,
+            age: Duration::from_millis(retention.age_ms),
+            // The pause has tests of its own.
+            pause: Duration::ZERO,
             recent_bytes,
             linger: Duration::from_secs(30),
             spreads: Spreads::default(),
         };
         let status = Status::new(partitions);
-        let mut reader = Reader::new(Store::Memory(store.clone()), options, status, Metrics::new());
+        let metrics = Metrics::new();
+        let mut reader = Reader::new(Store::Memory(store.clone()), options, status, metrics.clone());
         let (sender, deliveries) = mpsc::unbounded_channel();
         reader.take_command(Command::Register(0, sender));
         let mut session = store.connect();
         reader.recover(&mut session).await.unwrap();
-        let requests = Requests::new(session.client.clone(), replay_bytes, Metrics::new());
-        Self { reader, session, requests, store, deliveries, serial: 0 }
+        let requests = Requests::new(session.client.clone(), reader.options.reads(), metrics.clone());
+        Self { reader, session, requests, store, deliveries, metrics, serial: 0 }
     }
 
     fn publish(&self, to: &[&str]) -> Id {
@@ -83,17 +90,26 @@ impl Rig {
 
     fn join_of(&self, connection: ConnectionKey, names: &[&str], from: From) -> Join {
         let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
-        Join { worker: 0, connection, addresses: addresses.into(), from, tries: Tries::default() }
+        Join { worker: 0, connection, addresses: addresses.into(), from, tries: Tries::default(), share: None }
     }
 
     async fn answer(&mut self) -> Answer {
         self.requests.next().await.unwrap()
     }
 
-    /// Takes all answers to what is under way.
+    /// Takes all answers to what is under way, and no push that nobody waits for.
     async fn settle(&mut self) {
-        while let Some(answer) = self.requests.next().await {
-            self.reader.take_answer(answer, &mut self.requests).unwrap();
+        let mut pushes = Vec::new();
+        loop {
+            self.reader.flush();
+            tokio::select! {
+                biased;
+                answer = self.requests.next() => match answer {
+                    Some(answer) => self.reader.take_answer(answer, &mut self.requests).unwrap(),
+                    None => return,
+                },
+                _ = self.session.receive(&mut pushes, 1) => self.reader.take_pushes(pushes.drain(..)),
+            }
         }
     }
 
@@ -116,6 +132,15 @@ impl Rig {
         let key = self.ask(names, from);
         self.settle().await;
         self.joined(key).unwrap().remove(0)
+    }
+
+    /// How many reads joins have cost.
+    fn reads(&self) -> u64 {
+        let reads = |kind| {
+            let name = format!("tidings_store_reads_total{{kind=\"{kind}\"}} ");
+            self.metrics.render().lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).unwrap()
+        };
+        reads("resume") + reads("attach")
     }
 
     fn place(&self) -> Place {
@@ -181,13 +206,18 @@ async fn a_replay_from_memory_ends_at_the_watermark() {
     let id = rig.publish(&["a"]);
     rig.settle().await;
     assert_eq!(ids(&rig.joined(first).unwrap()[0]), [id], "read from the store");
-    // It has not come in live yet, and will: who joins now reads it too, and must not get it both ways.
+    // It has not come in live yet, and will: who joins now waits for that, and must not get it both ways.
+    let second = rig.ask(&["a"], after(began));
+    rig.settle().await;
+    let handed = rig.handed();
+    assert_eq!(events(&handed), [id]);
+    let Some(Delivery::Joined(Joined { connection, starts: Some(starts) })) = handed.last() else {
+        panic!("{handed:?}")
+    };
+    assert_eq!((*connection, ids(&starts[0])), (second, vec![id]));
+    assert!(starts[0].place.id >= id, "what came in is passed over");
     let start = rig.join(&["a"], after(began)).await;
-    assert_eq!((ids(&start), start.place.id), (vec![id], id));
-    rig.pump();
-    assert_eq!(events(&rig.handed()), [id]);
-    let start = rig.join(&["a"], after(began)).await;
-    assert_eq!((ids(&start), start.place.id), (vec![id], id));
+    assert_eq!(ids(&start), [id]);
 }
 
 #[tokio::test]
@@ -229,7 +259,8 @@ async fn a_join_whose_read_failed_is_turned_away_and_the_session_is_tried() {
     let mut rig = Rig::new().await;
     let connection = ConnectionKey { slot: 0, serial: 1 };
     let join = rig.join_of(connection, &["a"], From::Now);
-    let read = Read { span: Span::After(rig.place().id), at: rig.place(), resync: None };
+    let (addresses, at) = (vec![address("a")], rig.place());
+    let read = Read { addresses, span: Span::After(at.id), at, resync: None };
     let generation = rig.reader.states[0].generation;
     let part = Part { partition: the_partition(), addresses: vec![address("a")], generation, plan: Plan::Read(read) };
     rig.reader.take_answer(Answer::Read { join, parts: vec![(part, None)] }, &mut rig.requests).unwrap();
@@ -332,6 +363,100 @@ async fn what_is_too_much_for_one_read_is_not_for_each_alone() {
     for (key, published) in keys.iter().zip(published) {
         assert_eq!(ids_of(&starts[key]), (published, 0));
     }
+}
+
+#[tokio::test]
+async fn clients_that_come_one_after_another_cost_reads_by_address_and_not_by_client() {
+    const TOPICS: usize = 10;
+    let mut rig = Rig::with(Partitions::ONE, 10_000, 100_000, 1_000_000).await;
+    let topics: Vec<String> = (0..TOPICS).map(|n| format!("t/{n}")).collect();
+    let began = rig.place();
+    let publish = |rig: &Rig, at: usize| (&topics[at % TOPICS], rig.publish(&[&topics[at % TOPICS]]));
+    let published: Vec<(&String, Id)> = (0..200).map(|at| publish(&rig, at)).collect();
+    // The later they come, the longer they have been away.
+    for client in 0..100 {
+        let place = published.len() - 1 - client;
+        let follows = [0, 1, 4].map(|more| topics[(client + more) % TOPICS].as_str());
+        let start = rig.join(&follows, after(Place { id: published[place].1, ..began })).await;
+        let missed = published[place + 1..].iter().filter(|(topic, _)| follows.contains(&topic.as_str()));
+        assert_eq!(ids_of(&start), (missed.map(|(_, id)| *id).collect(), 0), "{client}");
+    }
+    let reads = rig.reads();
+    assert!(reads <= TOPICS as u64, "{reads} reads of {TOPICS} addresses for 100 clients");
+    // And who was away for longer than what is kept costs nothing either, once that is known.
+    let ancient = || after(Place { id: Id { ms: began.id.ms - 100_000_000, seq: 0 }, ..began });
+    for _ in 0..10 {
+        let start = rig.join(&["t/0"], ancient()).await;
+        assert_eq!(start.resync, [(address("t/0"), Reason::HistoryLost)]);
+    }
+    assert_eq!(rig.reads(), reads + 1);
+}
+
+#[tokio::test]
+async fn what_a_new_client_had_read_reaches_further_back_for_one_who_comes_back() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    let published = [rig.publish(&["a"]), rig.publish(&["a"])];
+    rig.requests.beacon(the_partition(), Id::ZERO);
+    rig.settle().await;
+    rig.pump();
+    rig.join(&["a"], From::Now).await;
+    for place in [Place { id: published[0], ..began }, began] {
+        let expected = published.iter().copied().filter(|id| *id > place.id).collect();
+        assert_eq!(ids_of(&rig.join(&["a"], after(place)).await), (expected, 0));
+    }
+    assert_eq!(rig.reads(), 2, "one for the first, one for all that come back");
+}
+
+#[tokio::test]
+async fn joins_wait_for_a_share_of_what_all_replays_may_take() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    let id = rig.publish(&["a"]);
+    rig.join(&["a"], after(began)).await;
+    let shares: Vec<_> = std::iter::from_fn(|| rig.reader.allowance.try_take()).collect();
+    let known = rig.ask(&["a"], after(began));
+    let unknown = rig.ask(&["b"], after(began));
+    assert!(matches!(rig.answer().await, Answer::Subscribed(_, Ok(()))));
+    rig.reader.table.get_mut(&address("b")).unwrap().pending = None;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        assert!(rig.requests.next().now_or_never().is_none(), "both wait");
+    }
+    let nothing_missed = rig.ask(&["a"], From::Now);
+    assert!(rig.joined(nothing_missed).is_some(), "who missed nothing does not wait");
+    drop(shares);
+    rig.settle().await;
+    let handed = rig.handed();
+    let start = |key| {
+        let found = handed.iter().find_map(|delivery| match delivery {
+            Delivery::Joined(joined) if joined.connection == key => joined.starts.as_ref(),
+            _ => None,
+        });
+        ids_of(&found.unwrap()[0])
+    };
+    assert_eq!((start(known), start(unknown)), ((vec![id], 0), (vec![], 0)));
+}
+
+#[tokio::test]
+async fn a_share_ends_when_the_worker_has_the_replay() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    rig.publish(&["a"]);
+    let all = rig.reader.allowance.left();
+    let key = rig.ask(&["a"], after(began));
+    rig.settle().await;
+    rig.reader.flush();
+    let parcels: Vec<Parcel> = std::iter::from_fn(|| rig.deliveries.try_recv().ok()).collect();
+    let replayed = parcels.iter().find_map(|parcel| match &parcel.delivery {
+        Delivery::Joined(joined) if joined.connection == key => Some(joined.starts.as_ref()?[0].replay_bytes()),
+        _ => None,
+    });
+    let replayed = replayed.unwrap();
+    assert!(replayed > 0);
+    assert_eq!(rig.reader.allowance.left(), all - replayed);
+    drop(parcels);
+    assert_eq!(rig.reader.allowance.left(), all);
 }
 
 #[tokio::test]

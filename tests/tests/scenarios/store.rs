@@ -160,6 +160,41 @@ async fn clients_that_come_to_a_new_gateway_have_each_address_read_once() {
 }
 
 #[tokio::test]
+async fn clients_that_come_one_after_another_cost_a_new_gateway_reads_by_address() {
+    const CLIENTS: usize = 60;
+    const TOPICS: usize = 12;
+    let stage = Stage::of(2).await;
+    let topics: Vec<String> = (0..TOPICS).map(|n| format!("t/{n}")).collect();
+    let all: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let witness = client("witness", &stage.gateways[0], &all);
+    witness.ready().await;
+    let mut cursors = Vec::new();
+    for n in 0..CLIENTS {
+        cursors.push(witness.record().cursor().unwrap());
+        let serial = stage.source.publish(&[&topics[n % TOPICS]]).await;
+        witness.got(serial).await;
+    }
+    let other = &stage.gateways[1];
+    let calls = async || (costs(other).await, stage.redis.calls("xrange").await);
+    let before = calls().await;
+    // The later they come, the longer they have been away; each follows three topics, and a user of its own.
+    for (n, cursor) in cursors.iter().enumerate().rev() {
+        let user = format!("@u{n}");
+        let follows = [all[n % TOPICS], all[(n + 1) % TOPICS], all[(n + 4) % TOPICS], user.as_str()];
+        let late = Options::new("late", &[other.public()], &follows).after(cursor).open();
+        late.ready().await;
+        let missed = (n..CLIENTS).filter(|event| follows[..3].contains(&all[event % TOPICS])).count();
+        assert_eq!((late.record().serials().len(), late.record().resyncs().len()), (missed, 0), "{n}");
+    }
+    let after = calls().await;
+    let (reads, streams) = (after.0.resume - before.0.resume, after.1 - before.1);
+    println!("{CLIENTS} clients, {TOPICS} topics: {reads} reads, {streams} streams");
+    // One for each user, and those bring the topics; the streams of the users are not there.
+    assert!(reads <= CLIENTS as f64, "{reads} reads");
+    assert!(streams <= 2 * TOPICS as u64, "{streams} streams read");
+}
+
+#[tokio::test]
 async fn what_nobody_follows_any_more_is_let_go() {
     let stage = Stage::of(1).await;
     let gateway = &stage.gateways[0];

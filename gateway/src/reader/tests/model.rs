@@ -227,14 +227,15 @@ impl World {
 
     fn break_session(&mut self, behind: bool) {
         for (worker, connection) in self.rig.requests.abandon() {
-            self.rig.reader.outboxes.joined(worker, Joined { connection, starts: None });
+            self.rig.reader.outboxes.joined(worker, Joined { connection, starts: None }, None);
         }
         self.rig.reader.behind = behind;
         self.rig.reader.go_down(&StoreError::new("testing", "it broke"));
         self.rig.session = self.rig.store.connect();
         now(self.rig.reader.recover(&mut self.rig.session)).unwrap();
         self.rig.reader.flush();
-        self.rig.requests = Requests::new(self.rig.session.client.clone(), 400, Metrics::new());
+        self.rig.requests =
+            Requests::new(self.rig.session.client.clone(), self.rig.reader.options.reads(), Metrics::new());
     }
 
     fn join(&mut self, follows: u8, cursor: Option<u8>, every: bool) {

@@ -1,0 +1,70 @@
+//! How far back reads go, and when.
+
+use futures_util::future::join_all;
+use tidings_shared::keys::Namespace;
+use tidings_shared::{Partitions, Retention};
+
+use super::*;
+use crate::store::{MemoryStore, Store};
+
+const MINUTE: u64 = 60_000;
+const OPTIONS: ReadOptions = ReadOptions { bytes: 1_000, age: Duration::from_secs(3_600), pause: Duration::ZERO };
+
+fn wish(addresses: &[Arc<Address>], span: Span) -> Wish<'_> {
+    let at = Id { ms: 1_000 * MINUTE, seq: 7 };
+    let partition = Partitions::ONE.get(0).unwrap();
+    Wish { partition, generation: 1, at, addresses, span, kind: metrics::Read::Resume, alone: false }
+}
+
+fn minute(ms: u64) -> Id {
+    Id { ms: ms * MINUTE, seq: 3 }
+}
+
+#[test]
+fn a_resume_reads_twice_as_far_back_as_it_asks() {
+    let after = |ms| OPTIONS.after(&wish(&[], Span::After(minute(ms)))).ms / MINUTE;
+    assert_eq!(after(1_000), 999, "a minute at the least");
+    assert_eq!(after(990), 980);
+    assert_eq!(after(970), 955, "not further than the store can surely tell");
+    assert_eq!(OPTIONS.after(&wish(&[], Span::After(minute(950)))), minute(950), "but as far as it asks");
+    assert_eq!(after(1_001), 1_000, "also where the watermark has not come yet");
+}
+
+#[test]
+fn whoever_is_read_for_alone_or_comes_anew_gets_what_is_asked_for() {
+    let alone = Wish { alone: true, ..wish(&[], Span::After(minute(990))) };
+    let new = Wish { kind: metrics::Read::Attach, ..wish(&[], Span::After(minute(990))) };
+    assert_eq!([OPTIONS.after(&alone), OPTIONS.after(&new)], [minute(990); 2]);
+    assert_eq!(OPTIONS.after(&wish(&[], Span::Latest)), Id::ZERO);
+}
+
+async fn reads(pause: Duration) -> Reads {
+    let store = MemoryStore::new(Namespace::default(), Partitions::ONE, Retention::default(), "gw".to_owned());
+    Reads::new(Store::Memory(store).connect().await.unwrap().client, ReadOptions { pause, ..OPTIONS }, Metrics::new())
+}
+
+fn addresses(name: String) -> Vec<Arc<Address>> {
+    vec![Arc::new(name.parse().unwrap())]
+}
+
+#[tokio::test]
+async fn who_comes_close_behind_a_read_is_gathered() {
+    let mut reads = reads(Duration::from_millis(50)).await;
+    let mut read = |n: usize| reads.read(&wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+    assert!(read(0).now_or_never().is_some(), "the first waits for nothing");
+    let (one, two) = (read(1), read(2));
+    assert!(one.clone().now_or_never().is_none(), "the next one does, for more to come");
+    assert!(Rc::ptr_eq(&one.await.unwrap(), &two.await.unwrap()));
+}
+
+#[tokio::test]
+async fn many_do_not_wait_for_more() {
+    let mut reads = reads(Duration::from_secs(3_600)).await;
+    let mut read = |n: usize| reads.read(&wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+    assert!(read(0).now_or_never().is_some());
+    let few: Vec<SharedRead> = (1..=10).map(&mut read).collect();
+    assert!(join_all(few.clone()).now_or_never().is_none());
+    let more: Vec<SharedRead> = (11..=40).map(&mut read).collect();
+    let all = join_all(few.into_iter().chain(more)).now_or_never().unwrap();
+    assert!(all.iter().all(|past| Rc::ptr_eq(past.as_ref().unwrap(), all[0].as_ref().unwrap())), "one read");
+}
