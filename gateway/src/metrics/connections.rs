@@ -1,0 +1,66 @@
+//! Metrics of connections: how many there are, what they follow, and how they came.
+
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Metrics;
+use super::families::{Counts, add, bump, counts};
+use super::labels::{Connect, Resume};
+use crate::admission::Limit;
+
+/// Those of connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    connections: Gauge,
+    follows: Gauge,
+    addresses: Gauge,
+    connects: Counts,
+    refused: Counts,
+    resumes: Counts,
+}
+
+impl Connections {
+    /// All at 0.
+    pub(super) fn new(r: &mut Registry) -> Self {
+        Self {
+            connections: add(r, "connections", "Open streams and waiting polls"),
+            follows: add(r, "follows", "Addresses that connections follow, each counted for each connection"),
+            addresses: add(r, "addresses_followed", "Addresses that at least one connection follows"),
+            connects: counts::<Connect>(r, "connects", "Connections that were accepted"),
+            refused: counts::<Limit>(r, "refused", "Connections over a limit, told to come back later"),
+            resumes: counts::<Resume>(r, "resumes", "Connections that came with a cursor, by what served them"),
+        }
+    }
+}
+
+impl Metrics {
+    /// Changes the number of open streams and waiting polls.
+    pub fn add_connections(&self, change: i64) {
+        self.0.connections.connections.inc_by(change);
+    }
+
+    /// Changes the number of follows of all connections.
+    pub fn add_follows(&self, change: i64) {
+        self.0.connections.follows.inc_by(change);
+    }
+
+    /// Sets the number of addresses that are followed at all.
+    pub fn set_addresses_followed(&self, count: i64) {
+        self.0.connections.addresses.set(count);
+    }
+
+    /// Adds a connection that was accepted.
+    pub fn add_connect(&self, kind: Connect) {
+        bump(&self.0.connections.connects, kind, 1);
+    }
+
+    /// Adds a connection that was over a limit.
+    pub fn add_refused(&self, limit: Limit) {
+        bump(&self.0.connections.refused, limit, 1);
+    }
+
+    /// Adds a connection that came with a cursor.
+    pub fn add_resume(&self, source: Resume) {
+        bump(&self.0.connections.resumes, source, 1);
+    }
+}
