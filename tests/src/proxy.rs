@@ -143,7 +143,7 @@ async fn accept(listener: TcpListener, port: Arc<Port>, target: SocketAddr, mut 
         if refuse {
             listener = None;
         } else if listener.is_none() {
-            listener = TcpListener::bind(("127.0.0.1", port.number())).await.ok();
+            listener = Some(listen_again(&port).await);
         }
         let arrival = async {
             match &listener {
@@ -157,6 +157,16 @@ async fn accept(listener: TcpListener, port: Arc<Port>, target: SocketAddr, mut 
             },
             changed = told.changed() => if changed.is_err() { return },
             Some(_) = links.join_next() => {}
+        }
+    }
+}
+
+/// Whatever this process was starting when it stopped to listen has a copy of that listener, for a moment.
+async fn listen_again(port: &Port) -> TcpListener {
+    loop {
+        match TcpListener::bind(("127.0.0.1", port.number())).await {
+            Ok(listener) => return listener,
+            Err(_taken) => sleep(Duration::from_millis(1)).await,
         }
     }
 }
