@@ -1,6 +1,7 @@
 //! An event: one thing to publish.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -206,12 +207,16 @@ struct Body<'a> {
 
 /// The same JSON without line breaks, which would end an SSE field. Between tokens they mean nothing, and inside a JSON
 /// string they cannot stand.
-fn one_line(data: &RawValue) -> Result<Box<RawValue>, Invalid> {
+fn one_line(data: &RawValue) -> Result<Cow<'_, RawValue>, Invalid> {
     let text = data.get();
     if text.len() > limits::DATA_BYTES {
         return Err(Invalid::new("data", &format!("{} bytes", text.len()), "at most 65536 bytes of JSON"));
     }
-    RawValue::from_string(text.replace(['\n', '\r'], "")).map_err(|e| Invalid::new("data", &e.to_string(), "JSON"))
+    if !text.bytes().any(|byte| byte == b'\n' || byte == b'\r') {
+        return Ok(Cow::Borrowed(data));
+    }
+    let joined = RawValue::from_string(text.replace(['\n', '\r'], ""));
+    joined.map(Cow::Owned).map_err(|e| Invalid::new("data", &e.to_string(), "JSON"))
 }
 
 /// Checks an event type, as an event carries it and as a connection asks for it.

@@ -8,7 +8,6 @@ use tidings_publisher::Receipt;
 use tidings_shared::cursor::Place;
 use tidings_shared::event::Prepared;
 use tidings_shared::keys::Namespace;
-use tidings_shared::message::Message;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Event, Id, Invalid, Partition, Partitions, Retention, limits};
 
@@ -171,7 +170,7 @@ impl Shared {
             state.push(self.namespace.keys(partition).stream(address), text);
             receipt.ids.insert(address.to_string(), id);
         }
-        if Message::decode(&prepared.message).is_ok_and(|message| message.several) {
+        if prepared.addresses.len() > 1 {
             for (partition, id) in ids {
                 let Some(epoch) = state.logs.get(partition.index()).map(|log| log.epoch) else { continue };
                 state.push(self.namespace.keys(partition).journal(), format!("1 {id} {epoch}"));
