@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::options::{Options, Store, Which};
+use crate::options::{Options, Over, Store, Which};
 use crate::progress::Progress;
 use crate::sample::Sample;
-use crate::server::{Server, Spec};
+use crate::server::{GatewayKind, Server, Spec};
 
 /// What all scenarios share.
 pub struct Bench {
@@ -26,8 +26,8 @@ pub struct Bench {
 pub enum Entrant {
     /// The raw writer.
     Raw,
-    /// A gateway with so many workers.
-    Gateway(u16),
+    /// A gateway.
+    Gateway(GatewayKind),
     /// nchan.
     Nchan,
     /// A server that runs already.
@@ -38,7 +38,7 @@ impl fmt::Display for Entrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Raw => f.write_str("raw writer"),
-            Self::Gateway(workers) => write!(f, "gateway, workers: {workers}"),
+            Self::Gateway(kind) => kind.fmt(f),
             Self::Nchan => f.write_str("nchan"),
             Self::Peer(spec) => f.write_str(&spec.name),
         }
@@ -52,20 +52,29 @@ impl Bench {
         Self { options, sample, progress, peers, sources: 256, serials: 0 }
     }
 
-    /// The servers that take part, in the order in which they are measured.
-    pub fn entrants(&self) -> Vec<Entrant> {
+    /// The servers that take part, in the order in which they are measured. Clients come to gateways each of these ways.
+    pub fn entrants(&self, over: &[Over]) -> Vec<Entrant> {
         let peers = self.peers.iter().map(|spec| (Which::Peers, Entrant::Peer(Box::new(spec.clone()))));
-        let gateways = self.options.workers.iter().map(|workers| (Which::Gateway, Entrant::Gateway(*workers)));
+        let gateways = self.gateways(over).into_iter().map(|kind| (Which::Gateway, Entrant::Gateway(kind)));
         let all = std::iter::once((Which::Raw, Entrant::Raw)).chain(gateways).chain([(Which::Nchan, Entrant::Nchan)]);
         let asked = all.chain(peers).filter(|(which, _)| self.options.servers.contains(which));
         asked.map(|(_, entrant)| entrant).collect()
+    }
+
+    fn gateways(&self, over: &[Over]) -> Vec<GatewayKind> {
+        let Options { workers, streams, .. } = &self.options;
+        let kind = |workers: u16, over: Over| {
+            let streams = if over.is_shared() { streams.as_slice() } else { &[1] };
+            streams.iter().map(move |streams| GatewayKind { workers, over, streams: *streams })
+        };
+        workers.iter().flat_map(|workers| over.iter().flat_map(move |over| kind(*workers, *over))).collect()
     }
 
     /// Starts one; `None` where it is not installed.
     pub async fn start(&self, entrant: &Entrant) -> Option<Server> {
         match entrant {
             Entrant::Raw => Some(Server::raw(&self.options, &self.sample)),
-            Entrant::Gateway(workers) => Some(Server::gateway(&self.options, *workers).await),
+            Entrant::Gateway(kind) => Some(Server::gateway(&self.options, *kind).await),
             Entrant::Nchan => Server::nchan(&self.options).await,
             Entrant::Peer(spec) => Some(Server::peer(&self.options, (**spec).clone())),
         }
@@ -74,9 +83,9 @@ impl Bench {
     /// Starts one; a gateway has a Redis, whatever the options say.
     pub async fn start_on_redis(&self, entrant: &Entrant) -> Option<Server> {
         match entrant {
-            Entrant::Gateway(workers) => {
+            Entrant::Gateway(kind) => {
                 let options = Options { store: Store::Redis, ..self.options.clone() };
-                Some(Server::gateway(&options, *workers).await)
+                Some(Server::gateway(&options, *kind).await)
             }
             _ => self.start(entrant).await,
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use crate::mark::Mark;
 
@@ -32,6 +33,14 @@ pub struct Options {
     /// Worker threads of the gateway, one measurement for each.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     pub workers: Vec<u16>,
+    /// How clients come to the gateway, one measurement for each; the other servers are spoken to as before. For
+    /// idle, broadcast, keyed and mixed.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "plain")]
+    pub over: Vec<Over>,
+    /// Streams on each connection of HTTP/2, one measurement for each. All clients together have as many streams as
+    /// `--connections` says.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub streams: Vec<u32>,
     /// Where gateways keep history, unless a scenario needs Redis. Redis is started for the run.
     #[arg(long, value_enum, default_value_t = Store::Memory)]
     pub store: Store,
@@ -62,7 +71,7 @@ pub struct Options {
 }
 
 /// What can be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scenario {
     /// All of these.
@@ -105,6 +114,33 @@ pub enum Store {
     Memory,
     /// In a Redis of this run.
     Redis,
+}
+
+/// How streams come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// HTTP/1.1.
+    #[default]
+    Plain,
+    /// HTTP/1.1 over TLS.
+    Tls,
+    /// HTTP/2 over TLS.
+    H2,
+    /// HTTP/2, by prior knowledge.
+    H2c,
+}
+
+impl Over {
+    /// Whether it needs a certificate.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::H2)
+    }
+
+    /// Whether a connection may have many streams.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::H2 | Self::H2c)
+    }
 }
 
 /// A child of this program.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
 use crate::plan::topic;
-use crate::server::Server;
+use crate::server::{GatewayKind, Server};
 
 /// What a gateway writes to one connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Sample {
 impl Sample {
     /// Takes one from a gateway that is started for it.
     pub async fn take(options: &Options) -> Self {
-        let mut gateway = Server::gateway(options, 1).await;
+        let mut gateway = Server::gateway(options, GatewayKind::plain(1)).await;
         let address = topic(0);
         let request = gateway.spec.stream.request(gateway.spec.address, std::slice::from_ref(&address), "");
         let mut reading = Reading::open(TcpStream::connect(gateway.spec.address).expect("it accepts"), &request);

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, epoll, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::sample::Sample;
-use crate::server::Stream;
+use crate::server::{Stream, Way};
 
 const ORDERS: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
@@ -35,6 +35,7 @@ pub fn stream() -> Stream {
         join: ",".to_owned(),
         ready: "tidings.ready".to_owned(),
         headers: Vec::new(),
+        way: Way::default(),
     }
 }
 

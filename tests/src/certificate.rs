@@ -41,6 +41,11 @@ impl Certificate {
         setup.with("tls.cert", &self.path("tls.crt")).with("tls.key", &self.path("tls.key"))
     }
 
+    /// What it says, for clients in other processes.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// A client that trusts it alone, and offers these versions of HTTP.
     pub fn trust(&self, versions: &[&str]) -> Transport {
         http::trust(&self.certificate, versions)

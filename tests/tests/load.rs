@@ -57,6 +57,22 @@ fn every_scenario_runs_and_nothing_is_lost() {
     }
 }
 
+#[test]
+fn clients_come_each_way_to_the_gateway() {
+    let (report, _folder) =
+        load(&["idle", "broadcast", "--servers", "gateway", "--over", "plain,tls,h2,h2c", "--streams", "1,20"]);
+    let names = ["", ", HTTPS", ", HTTPS, HTTP/2 of 1", ", HTTPS, HTTP/2 of 20", ", HTTP/2 of 1", ", HTTP/2 of 20"];
+    for name in names.map(|name| format!("gateway, 1 worker{name}")) {
+        for scenario in ["idle", "broadcast"] {
+            let of_it: Vec<_> = rows(&report, scenario).into_iter().filter(|row| row["server"] == name).collect();
+            assert_eq!(of_it.len(), if scenario == "idle" { 1 } else { 2 }, "{name}: {report}");
+            assert!(of_it.iter().all(|row| row["kept"] == true), "{of_it:?}");
+        }
+        let row = rows(&report, "broadcast").into_iter().find(|row| row["server"] == name).unwrap();
+        assert_eq!(figure(row, "delivered"), 4.0 * 50.0, "{row}");
+    }
+}
+
 #[tokio::test]
 async fn a_peer_takes_part_as_its_file_describes_it() {
     let mut gateway = Setup::memory().start().await;

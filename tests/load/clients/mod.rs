@@ -1,5 +1,6 @@
 //! A process of clients: opens its connections, counts what they get, and says so as often as it is asked.
 
+mod sessions;
 mod stream;
 
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, co
 
 use crate::latency;
 use crate::mark::now;
+use crate::options::Over;
 use crate::order::{Count, Order, Sight, Task};
 use stream::{Look, State, Stream};
 
@@ -25,7 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub fn run() -> io::Result<()> {
     let mut lines = io::stdin().lock().lines();
     let Some(task) = lines.next().transpose()? else { return Ok(()) };
-    let mut clients = Clients::new(serde_json::from_str(&task)?)?;
+    let task: Task = serde_json::from_str(&task)?;
+    if task.stream.way.over != Over::Plain {
+        return sessions::run(task, lines);
+    }
+    let mut clients = Clients::new(task)?;
     for line in lines {
         match serde_json::from_str(&line?)? {
             Order::Open => clients.open_all()?,
@@ -181,21 +187,15 @@ impl Clients {
         Ok(())
     }
 
-    /// A stream has ended. One that never became live was put off, and comes back when it was told to; one that was
-    /// live, if it is to come back. A refusal is for good.
     fn ended(&mut self, at: usize) {
         self.sockets[at] = None;
-        let stream = &mut self.streams[at];
-        let before = std::mem::take(&mut stream.state);
+        let (before, wait) = self.streams[at].ended(self.task.returns);
         match before {
             State::Live => self.live -= 1,
             _ => self.asked -= 1,
         }
-        if matches!(before, State::Live | State::Refused) {
-            self.lost += 1;
-        }
-        if before != State::Refused && (self.task.returns || before != State::Live) {
-            let wait = Duration::from_millis(u64::from(stream.retry.max(100)));
+        self.lost += u32::from(matches!(before, State::Live | State::Refused));
+        if let Some(wait) = wait {
             self.due.push(Reverse((Instant::now() + wait, at)));
         }
     }

@@ -3,6 +3,8 @@
 //! Whether streams are well formed is what other tests check. Here it is taken for granted that a chunk of the body
 //! ends where a line does; where that is wrong, events are missed and the run fails.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::mark::{Mark, now};
@@ -59,6 +61,22 @@ impl Stream {
     pub fn asked(&mut self) {
         self.partial.clear();
         self.state = State::Asked;
+    }
+
+    /// It has ended: how far it had come, and after which time it comes back, if it does. One that never became live was
+    /// put off, and comes back when it was told to; one that was live, if it is to come back. A refusal is for good.
+    pub fn ended(&mut self, returns: bool) -> (State, Option<Duration>) {
+        let before = std::mem::take(&mut self.state);
+        let wait = Duration::from_millis(u64::from(self.retry.max(100)));
+        (before, (before != State::Refused && (returns || before != State::Live)).then_some(wait))
+    }
+
+    /// The head of the answer came, apart from the body.
+    pub fn answered(&mut self, status: u16, look: Look<'_>) {
+        self.state = if status == 200 { State::Answered } else { State::Refused };
+        if self.state == State::Answered && look.ready.is_empty() {
+            self.live();
+        }
     }
 
     /// Takes what was read, and tells of each event.

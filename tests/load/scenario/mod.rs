@@ -7,7 +7,7 @@ mod slow;
 mod storm;
 
 use crate::bench::{Bench, Entrant};
-use crate::options::Scenario;
+use crate::options::{Over, Scenario};
 use crate::row::{Row, compare};
 
 /// Runs one once. Servers that are not installed are passed over.
@@ -34,9 +34,10 @@ pub async fn run(bench: &mut Bench, scenario: Scenario) -> Vec<Row> {
 }
 
 /// Who takes part in it. What a raw writer, which keeps nothing, could not do, and what only our oracle can judge, is
-/// done by those alone who can; what takes minutes, by the first of the gateways.
+/// done by those alone who can; what takes minutes, by the first of the gateways. Their clients come by plain HTTP/1.1.
 pub fn entrants(bench: &Bench, scenario: Scenario) -> Vec<Entrant> {
-    let all = bench.entrants().into_iter();
+    let fanout = matches!(scenario, Scenario::Idle | Scenario::Broadcast | Scenario::Keyed | Scenario::Mixed);
+    let all = bench.entrants(if fanout { &bench.options.over } else { &[Over::Plain] }).into_iter();
     let gateways = all.clone().filter(|entrant| matches!(entrant, Entrant::Gateway(_)));
     match scenario {
         Scenario::Storm => all.filter(|entrant| !matches!(entrant, Entrant::Raw)).collect(),

@@ -3,19 +3,20 @@
 mod nchan;
 mod spec;
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tidings_tests::{Gateway, RedisServer, Setup};
+use tidings_tests::{Certificate, Gateway, RedisServer, Setup};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use nchan::Nchan;
-pub use spec::{Spec, Stream};
+pub use spec::{Spec, Stream, Way};
 
 use crate::child::Child;
 use crate::mark::{Mark, now};
-use crate::options::{Options, Store};
+use crate::options::{Options, Over, Store};
 use crate::sample::Sample;
 use crate::usage::Usage;
 use crate::writer;
@@ -33,9 +34,41 @@ pub struct Server {
 
 enum Kind {
     Raw(Child),
-    Gateway { gateway: Box<Gateway>, redis: Option<RedisServer> },
+    Gateway { gateway: Box<Gateway>, redis: Option<RedisServer>, _certificate: Option<Certificate> },
     Nchan { _nchan: Nchan },
     Peer,
+}
+
+/// What tells gateways of a run apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewayKind {
+    /// Worker threads.
+    pub workers: u16,
+    /// How its clients come.
+    pub over: Over,
+    /// Streams on each of their connections.
+    pub streams: u32,
+}
+
+impl GatewayKind {
+    /// As most scenarios have it.
+    pub fn plain(workers: u16) -> Self {
+        Self { workers, over: Over::Plain, streams: 1 }
+    }
+}
+
+impl fmt::Display for GatewayKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { workers, over, streams } = self;
+        write!(f, "gateway, {workers} worker{}", if *workers == 1 { "" } else { "s" })?;
+        f.write_str(match over {
+            Over::Plain => "",
+            Over::Tls => ", HTTPS",
+            Over::H2 => ", HTTPS, HTTP/2",
+            Over::H2c => ", HTTP/2",
+        })?;
+        if over.is_shared() { write!(f, " of {streams}") } else { Ok(()) }
+    }
 }
 
 /// An event to be sent: its address and serial.
@@ -59,8 +92,9 @@ impl Server {
         Self::new(spec, options, Kind::Raw(child))
     }
 
-    /// A gateway with so many workers, on the store of the options.
-    pub async fn gateway(options: &Options, workers: u16) -> Self {
+    /// A gateway of this kind, on the store of the options.
+    pub async fn gateway(options: &Options, kind: GatewayKind) -> Self {
+        let GatewayKind { workers, over, streams } = kind;
         let redis = match options.store {
             Store::Memory => None,
             Store::Redis => Some(RedisServer::volatile().await),
@@ -69,12 +103,19 @@ impl Server {
             None => Setup::memory(),
             Some(redis) => Setup::redis(&redis.url()),
         };
-        let setup = tuned(setup, options).with("server.workers", &workers.to_string());
+        let setup = setup.with("server.workers", &workers.to_string()).with("limits.streams", &streams.to_string());
+        let mut setup = tuned(setup, options);
+        let certificate = over.is_secure().then(Certificate::new);
+        if let Some(certificate) = &certificate {
+            setup = certificate.set(setup);
+        }
         let mut gateway = Box::new(setup.start().await);
-        let name = format!("gateway, {workers} worker{}", if workers == 1 { "" } else { "s" });
-        let mut spec = Spec::local(&name, gateway.public().port(), stream(), publish(gateway.admin()));
+        let certificate_der = certificate.as_ref().map(|certificate| certificate.der().to_vec());
+        let way = Way { over, streams, certificate: certificate_der.unwrap_or_default() };
+        let stream = Stream { way, ..stream() };
+        let mut spec = Spec::local(&kind.to_string(), gateway.public().port(), stream, publish(gateway.admin()));
         spec.pids = vec![gateway.process().id()];
-        Self::new(spec, options, Kind::Gateway { gateway, redis })
+        Self::new(spec, options, Kind::Gateway { gateway, redis, _certificate: certificate })
     }
 
     /// nchan; `None` where it is not installed.
@@ -203,6 +244,7 @@ pub fn stream() -> Stream {
         join: "&".to_owned(),
         ready: "tidings.ready".to_owned(),
         headers: Vec::new(),
+        way: Way::default(),
     }
 }
 

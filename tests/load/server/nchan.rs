@@ -8,7 +8,7 @@ use tidings_tests::port::Port;
 use tidings_tests::process::Process;
 use tidings_tests::wait::{PATIENCE, eventually};
 
-use super::spec::{Publish, Spec, Stream};
+use super::spec::{Publish, Spec, Stream, Way};
 
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 const NGINX: &str = "/usr/sbin/nginx";
@@ -46,6 +46,7 @@ impl Nchan {
             join: ",".to_owned(),
             ready: ": hi".to_owned(),
             headers: Vec::new(),
+            way: Way::default(),
         };
         let publish = Publish {
             method: "POST".to_owned(),

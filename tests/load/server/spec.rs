@@ -7,6 +7,8 @@ use std::path::Path;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use crate::options::Over;
+
 /// A server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +44,24 @@ pub struct Stream {
     /// Further headers, `Name: value`.
     #[serde(default)]
     pub headers: Vec<String>,
+    /// What it comes over.
+    #[serde(default)]
+    pub way: Way,
+}
+
+/// What streams come over.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Way {
+    /// The protocol.
+    #[serde(default)]
+    pub over: Over,
+    /// Streams on each connection, which HTTP/2 alone may have more than one of.
+    #[serde(default = "one")]
+    pub streams: u32,
+    /// The certificate to trust, in DER, for `localhost`.
+    #[serde(default)]
+    pub certificate: Vec<u8>,
 }
 
 /// How to publish an event.
@@ -68,6 +88,10 @@ fn as_it_is() -> String {
     "{address}".to_owned()
 }
 
+fn one() -> u32 {
+    1
+}
+
 fn post() -> String {
     "POST".to_owned()
 }
@@ -90,22 +114,38 @@ impl Spec {
     }
 }
 
+/// What every browser says with a request for a stream.
+const BROWSER: [(&str, &str); 4] = [
+    ("Accept", "text/event-stream"),
+    ("Cache-Control", "no-cache"),
+    ("User-Agent", "load"),
+    ("Accept-Encoding", "gzip, deflate, br"),
+];
+
 impl Stream {
     /// The request of a connection that follows these, from this cursor on unless it is empty.
     pub fn request(&self, server: SocketAddrV4, follows: &[String], cursor: &str) -> String {
-        let one = |address: &String| fill(&self.address, address, "");
-        let addresses = follows.iter().map(one).collect::<Vec<_>>().join(&self.join);
-        let path = self.path.replace("{addresses}", &addresses);
-        let mut request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {server}\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n\
-             User-Agent: load\r\nAccept-Encoding: gzip, deflate, br\r\n"
-        );
-        let cursor = (!cursor.is_empty()).then(|| format!("Last-Event-ID: {cursor}"));
-        for header in self.headers.iter().chain(&cursor) {
-            request.push_str(header);
-            request.push_str("\r\n");
+        let mut request = format!("GET {} HTTP/1.1\r\nHost: {server}\r\n", self.target(follows));
+        for (name, value) in self.headers(cursor) {
+            request.extend([name, ": ", value, "\r\n"]);
         }
         request + "\r\n"
+    }
+
+    /// Path and query for a connection that follows these.
+    pub fn target(&self, follows: &[String]) -> String {
+        let one = |address: &String| fill(&self.address, address, "");
+        let addresses = follows.iter().map(one).collect::<Vec<_>>().join(&self.join);
+        self.path.replace("{addresses}", &addresses)
+    }
+
+    /// The headers of its request, as a browser sends them.
+    pub fn headers<'a>(&'a self, cursor: &'a str) -> Vec<(&'a str, &'a str)> {
+        let further = self.headers.iter().filter_map(|header| header.split_once(':'));
+        let mut headers: Vec<_> = BROWSER.into_iter().collect();
+        headers.extend(further.map(|(name, value)| (name, value.trim())));
+        headers.extend((!cursor.is_empty()).then_some(("Last-Event-ID", cursor)));
+        headers
     }
 }
 
@@ -148,6 +188,7 @@ mod tests {
             join: "&".to_owned(),
             headers: vec!["Authorization: Bearer x".to_owned()],
             ready: String::new(),
+            way: Way::default(),
         };
         let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80);
         let follows = ["t/1".to_owned(), "@u".to_owned()];

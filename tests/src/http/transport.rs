@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Link, Response, Session, connect, http1};
 
@@ -67,15 +68,31 @@ impl Transport {
             Self::Server => http1::get(link, &host, target, &[headers, &[("Upgrade", "nothing")]].concat()).await,
             Self::Http2 => Session::over(link, &host, window).await?.get(target, headers).await,
             Self::Tls(config) => {
-                let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-                let link = TlsConnector::from(config.clone()).connect(name, link).await?;
+                let link = secure(config, link).await?;
                 if link.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    return Session::over(Box::new(link), "localhost", window).await?.get(target, headers).await;
+                    return Session::over(Box::new(link), HOST, window).await?.get(target, headers).await;
                 }
-                http1::get(Box::new(link), "localhost", target, headers).await
+                http1::get(Box::new(link), HOST, target, headers).await
             }
         }
     }
+
+    /// A session of HTTP/2 on this connection, for many streams. Over TLS the server must have agreed to it.
+    pub async fn session(&self, socket: TcpStream) -> io::Result<Session> {
+        let host = socket.peer_addr()?.to_string();
+        match self {
+            Self::Tls(config) => Session::over(Box::new(secure(config, Box::new(socket)).await?), HOST, None).await,
+            _ => Session::over(Box::new(socket), &host, None).await,
+        }
+    }
+}
+
+/// Whom certificates of tests are for.
+const HOST: &str = "localhost";
+
+async fn secure(config: &Arc<ClientConfig>, link: Box<dyn Link>) -> io::Result<TlsStream<Box<dyn Link>>> {
+    let name = ServerName::try_from(HOST).map_err(io::Error::other)?;
+    TlsConnector::from(config.clone()).connect(name, link).await
 }
 
 /// What trusts this certificate alone, which must be for `localhost`, and offers these versions of HTTP.
