@@ -33,11 +33,12 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Opens so many connections, and waits until memory rests.
+    /// Opens so many connections, and waits until memory rests; not for those that are to be lost and come back, as
+    /// nobody asks what they took.
     pub async fn gather(bench: &mut Bench, server: Server, plan: Plan, connections: u32, returns: bool) -> Self {
         let (spec, source) = (&server.spec, bench.source());
         let mut swarm = Swarm::new(spec.address, &spec.stream, plan, connections, source, returns);
-        let rest = async || match bench.options.quick {
+        let rest = async || match bench.options.quick || returns {
             true => server.usage(),
             false => Usage::settled(&server.spec.pids).await,
         };

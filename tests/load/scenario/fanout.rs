@@ -27,8 +27,8 @@ const PACE: Duration = Duration::from_millis(200);
 enum Case {
     /// So many times so many at once, and the next when all clients have these.
     Goes { times: u32, events: u32, joined: bool },
-    /// At a steady rate, whether the ones before have arrived or not.
-    Steady { events: u32, per_second: u32 },
+    /// At a steady rate, some to a request, whether the ones before have arrived or not.
+    Steady { events: u32, per_second: u32, together: u32 },
 }
 
 /// Measures one server.
@@ -59,13 +59,16 @@ pub async fn run(bench: &mut Bench, scenario: Scenario, server: Server) -> Vec<R
 
 fn cases(bench: &Bench, scenario: Scenario, raw: bool) -> Vec<(String, Case)> {
     let goes = |times, events, joined| Case::Goes { times, events, joined };
-    let steady = |per_second| {
-        let events = per_second * bench.options.amount(10, 1);
-        vec![(format!("{per_second} a second"), Case::Steady { events, per_second })]
+    let steady = |events, per_second, together| {
+        let name = match together {
+            1 => format!("{per_second} a second"),
+            _ => format!("{per_second} a second, {together} to a request"),
+        };
+        (name, Case::Steady { events: bench.options.amount(events, events / 10), per_second, together })
     };
     match scenario {
-        Scenario::Keyed => steady(500),
-        Scenario::Mixed => steady(200),
+        Scenario::Keyed => vec![steady(5_000, 500, 1), steady(2_500, 500, 10), steady(10_000, 5_000, 1)],
+        Scenario::Mixed => vec![steady(2_000, 200, 1)],
         _ => {
             let (singles, bursts) = (bench.options.amount(48, 4), bench.options.amount(12, 2));
             let mut cases = vec![
@@ -85,7 +88,7 @@ async fn round(bench: &mut Bench, crowd: &mut Crowd, case: &Case, row: &mut Row)
     let (before, redis) = (crowd.server.usage(), crowd.redis().await);
     let published = match *case {
         Case::Goes { times, events, joined } => goes(bench, crowd, times, events, joined).await,
-        Case::Steady { events, per_second } => steady(bench, crowd, events, per_second).await,
+        Case::Steady { events, per_second, together } => steady(bench, crowd, events, per_second, together).await,
     };
     let seconds = crowd.server.usage().seconds_since(before);
     let (verdict, _, histogram) = crowd.judge(&published);
@@ -136,18 +139,18 @@ async fn send(bench: &mut Bench, crowd: &mut Crowd, published: &mut Published, t
     crowd.swarm.count().events == owed
 }
 
-async fn steady(bench: &mut Bench, crowd: &mut Crowd, events: u32, per_second: u32) -> Published {
+async fn steady(bench: &mut Bench, crowd: &mut Crowd, events: u32, per_second: u32, together: u32) -> Published {
     let (mut published, mut draw) = (Published::default(), Rng::with_seed(3));
     let drawn = (0..events).map(|_| (crowd.plan.draw(crowd.connections, &mut draw), bench.serial()));
     let events: Vec<Event> = drawn.collect();
     events.iter().for_each(|(address, serial)| published.add(address, *serial));
     crowd.swarm.expect(&published);
-    let mut pace = interval(Duration::from_secs(1) / per_second);
+    let mut pace = interval(Duration::from_secs(1) * together / per_second);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut sending = JoinSet::new();
-    for event in events {
+    for events in events.chunks(together as usize) {
         pace.tick().await;
-        sending.spawn(crowd.server.send(vec![event], false));
+        sending.spawn(crowd.server.send(events.to_vec(), false));
     }
     while let Some(sent) = sending.join_next().await {
         sent.expect("a task ends").expect("it publishes");

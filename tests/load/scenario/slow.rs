@@ -47,7 +47,7 @@ pub async fn run(bench: &mut Bench, entrant: &Entrant) -> Vec<Row> {
     let (ledger, address) = (Ledger::open(&gateway.url()).await, gateway.public());
     let crowd = Crowd::gather(bench, server, Plan::Broadcast, all - count, false).await;
     let mut slow = Slow { crowd, ledger, clients: Vec::new() };
-    let goes = bench.options.amount(60, 5);
+    let goes = bench.options.amount(40, 5);
     let mut rows = vec![slow.round("all read", goes, 0).await];
     let open = |n| Options::new(&format!("slow {n}"), &[address], &[topic(0), topic(1)]).receive_buffer(BUFFER).open();
     slow.clients = (0..count).map(open).collect();
