@@ -26,6 +26,12 @@ impl Reason {
     /// Every reason there is.
     pub const ALL: [Reason; 5] = [Self::HistoryLost, Self::Epoch, Self::Failover, Self::Slow, Self::Cursor];
 
+    /// Whether a connection that comes back to this is hardly the only one. The store or its layout is another one, then;
+    /// while what a connection missed is its own.
+    pub fn strikes_many(self) -> bool {
+        matches!(self, Self::Epoch | Self::Failover | Self::Cursor)
+    }
+
     /// The word that clients see.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -84,6 +84,7 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         retry: config.stream.retry,
         heartbeat: config.stream.heartbeat,
         max_age: config.stream.max_age,
+        resync_spread: config.stream.resync_spread,
     };
     let store = parts.store.clone();
     let board = config.demo.enabled.then(|| board(&store));

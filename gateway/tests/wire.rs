@@ -26,8 +26,9 @@ struct Gateway {
 
 impl Gateway {
     async fn start() -> Self {
-        let args = ["--server.listen", "127.0.0.1:0", "--admin.listen", "127.0.0.1:0", "--server.workers", "1"];
-        let args = args.into_iter().map(str::to_owned);
+        let args =
+            "--server.listen 127.0.0.1:0 --admin.listen 127.0.0.1:0 --server.workers 1 --stream.resync_spread 100ms";
+        let args = args.split(' ').map(str::to_owned);
         let Ok(Command::Run(config)) = Config::load(args, std::iter::empty()) else { panic!("no configuration") };
         let listeners = Listeners::bind(&config).unwrap();
         let (public, admin) = (listeners.public.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
@@ -183,8 +184,9 @@ async fn missed_and_no_more(second: bool) {
     assert_eq!(ids.len(), 2, "{replay}");
     assert!(ids.iter().zip(&missed).all(|(cursor, id)| cursor.ends_with(id.as_str())), "{ids:?} {missed:?}");
     let mut stream = gateway.stream(second, "/v1/events?topic=a&cursor=nonsense", "").await;
-    let replay = stream.until("event: tidings.ready").await;
-    assert!(replay.contains("data: {\"topic\":\"a\",\"resync\":true,\"reason\":\"cursor\"}\n\n"), "{replay}");
+    let told = stream.until("\"reason\":\"cursor\"}").await;
+    assert!(told.contains("event: tidings.ready\n"), "{told}");
+    assert!(told.ends_with("\ndata: {\"topic\":\"a\",\"resync\":true,\"reason\":\"cursor\"}"), "{told}");
 }
 
 #[actix_web::test]

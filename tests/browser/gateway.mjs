@@ -17,7 +17,7 @@ export class Gateway {
   /** Starts a gateway over the embedded store, or over `redis`; `flags` are more settings. */
   static async start(redis, flags = {}) {
     const store = redis ? { 'store.url': redis.url, 'auth.insecure': 'true', 'demo.enabled': 'true' } : {};
-    const quick = { 'stream.retry': '1s', 'stream.heartbeat': '2s', 'beacon.interval': '1s' };
+    const quick = { 'stream.retry': '1s', 'stream.heartbeat': '2s', 'beacon.interval': '1s', 'stream.resync_spread': '1s' };
     const gateway = new Gateway({ ...store, ...quick, ...flags });
     await gateway.start();
     return gateway;

@@ -40,6 +40,7 @@ impl Setup {
             .with("stream.retry", "1s")
             .with("stream.heartbeat", "1s")
             .with("drain.window", "0s")
+            .with("stream.resync_spread", "0s")
             .with("log.format", "json")
     }
 

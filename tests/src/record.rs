@@ -45,6 +45,17 @@ pub enum What {
     Fault { what: String },
 }
 
+impl What {
+    /// The cursor as it is after this, if it tells one.
+    pub fn cursor(&self) -> Option<&str> {
+        match self {
+            Self::Connected { cursor, .. } | Self::Ready { cursor, .. } | Self::Tick { cursor } => Some(cursor),
+            Self::Message(message) => message.cursor.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// An event as a page gets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {

@@ -172,6 +172,7 @@ impl Fire {
                     .with("stream.queue", "16KiB")
                     .with("replay.linger", "1s")
                     .with("stream.heartbeat", "10s")
+                    .with("stream.resync_spread", "2s")
                     .start()
                     .await,
             );

@@ -30,8 +30,9 @@ impl Worker {
         // Nobody reads what the hub says to the reader: the receiver is gone.
         let (reader, _) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
-        let (gateway, queue, max_age) = ("bench".into(), 256 * 1024, Duration::ZERO);
-        let options = HubOptions { gateway, queue, retry: second, heartbeat: second, max_age };
+        let (gateway, queue, never) = ("bench".into(), 256 * 1024, Duration::ZERO);
+        let options =
+            HubOptions { gateway, queue, retry: second, heartbeat: second, max_age: never, resync_spread: never };
         let hub = Hub::new(0, reader, partitions, options, Instant::now());
         let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
         let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;

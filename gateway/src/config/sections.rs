@@ -128,6 +128,8 @@ pub struct Stream {
     pub max_age: Duration,
     /// The spread of events that have none of their own, by address.
     pub spread: Spreads,
+    /// The time over which connections are told of what many must refetch; zero is at once.
+    pub resync_spread: Duration,
 }
 
 /// Sending what was missed.
@@ -222,6 +224,7 @@ impl Default for Stream {
             queue: 256 * 1024,
             max_age: 3600 * second,
             spread: Spreads::default(),
+            resync_spread: 5 * second,
         }
     }
 }

@@ -97,6 +97,7 @@ settings! {
     "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, refreshes collapse to the latest, then addresses are resynced";
     "stream.max_age" = stream.max_age: Span(ms(0), seconds(30 * DAY)), "About how long a stream lives, give or take a half, so that new gateways fill; 0s is for ever";
     "stream.spread" = stream.spread: Spread, "The time over which connections get an event that has no spread of its own, by its address: the first pattern that fits";
+    "stream.resync_spread" = stream.resync_spread: Span(ms(0), seconds(3600)), "The time over which connections are told of what many of them must refetch, each at its own moment; 0s is at once";
     "replay.bytes" = replay.bytes: Size(4 * KIB, 64 * MIB), "The most that one connection is sent as replay; over it, addresses are resynced";
     "replay.recent" = replay.recent: Size(0, 64 * GIB), "Recent frames kept in memory, so that most resumes never reach the store";
     "replay.linger" = replay.linger: Span(ms(0), seconds(600)), "How long an address stays subscribed, and its recent frames kept, after its last connection left";

@@ -2,7 +2,10 @@
 
 mod beginning;
 mod paced;
+mod refetching;
 mod writing;
+
+pub use self::refetching::Herd;
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -13,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Partition, Partitions};
+use tidings_shared::{Address, Partitions};
 
 use super::delays::Delays;
 use super::outlet::Outlet;
@@ -82,7 +85,7 @@ pub struct Connection {
     outlet: Option<Rc<dyn Outlet>>,
     /// Whether it is to write when the turn is over.
     due: bool,
-    /// How many heartbeats it lives on, if it does not for ever.
+    /// How many heartbeats a stream lives on. A poll, which is over soon, has none.
     beats: Option<NonZeroU32>,
 }
 
@@ -110,8 +113,8 @@ impl Connection {
         }
     }
 
-    /// Lets it live for so many heartbeats, at least one.
-    pub fn limit_age(&mut self, beats: u32) {
+    /// Lets it last, as a stream does, for so many heartbeats and at least one.
+    pub fn last(&mut self, beats: u32) {
         self.beats = NonZeroU32::new(beats.max(1));
     }
 
@@ -210,53 +213,6 @@ impl Connection {
         self.queue.clear();
         self.delays.iter_mut().for_each(|delays| delays.clear());
         self.owes = Some(reason);
-    }
-
-    /// Drops all that waits: everything must be refetched. The connection is told when it reads next, so one that does
-    /// not read costs nothing more.
-    pub fn owe(&mut self, reason: Reason) {
-        match &mut self.phase {
-            Phase::Joining(waiting) => *waiting = Waiting::default(),
-            Phase::Live => {}
-            Phase::Ending => return,
-        }
-        self.drop_all(reason);
-        self.wake();
-    }
-
-    /// Tells it to refetch one address, as `frame` says. What it held back of that address is said with it.
-    pub fn resync(&mut self, address: &Address, frame: &Bytes, reason: Reason, stats: &mut Stats) {
-        if !self.is_live() || self.owes.is_some() {
-            return;
-        }
-        self.note_written();
-        self.push(Entry::Said(Box::new(frame.clone())), frame.len(), stats);
-        stats.resynced(reason, 1);
-        for needless in self.delays.iter_mut().flat_map(|delays| delays.resynced(address)) {
-            self.queue.release(needless.bytes().len());
-            self.queue.push(Entry::Covered(needless));
-        }
-        self.wake();
-    }
-
-    /// The partition has another history now, or a gap, of which [`Connection::resync`] has told. One that waits for its
-    /// place gets it in the new history; what came in of the old one would come under ids that count no more.
-    pub fn restart(&mut self, partition: Partition, place: Place) {
-        match &mut self.phase {
-            Phase::Joining(waiting) => {
-                waiting.frames.retain(|frame| frame.partition() != partition);
-                waiting.bytes = waiting.frames.iter().map(|frame| frame.bytes().len()).sum();
-            }
-            Phase::Live => self.places.set(partition, place),
-            Phase::Ending => {}
-        }
-    }
-
-    /// The same for a partition of which it may follow nothing.
-    pub fn restart_if_known(&mut self, partition: Partition, place: Place) {
-        if self.is_live() && self.places.contains(partition) {
-            self.places.set(partition, place);
-        }
     }
 
     /// Queues a heartbeat, which carries the cursor, lifted to the watermarks. A connection that does not read gets

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Epoch, Partition};
 
+use super::resyncs::Resyncs;
 use super::wheel::{Timer, Wheel};
 use crate::frame::Frame;
 use crate::reader::delivery::ConnectionKey;
@@ -22,6 +23,8 @@ pub struct Delays {
     waiting: Vec<Delayed>,
     /// Those that are in the queue by now, but not written.
     late: Vec<(Partition, Place)>,
+    /// What it is to be told to refetch when the moment of that has come.
+    pub resyncs: Resyncs,
     /// Until when an address gets no further refresh.
     windows: HashMap<Arc<Address>, Instant>,
     timer: Option<(Instant, Timer)>,
@@ -36,12 +39,12 @@ struct Delayed {
 impl Delays {
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.late.is_empty() && self.timer.is_none()
+        self.waiting.is_empty() && self.late.is_empty() && self.resyncs.len() == 0 && self.timer.is_none()
     }
 
-    /// How many refreshes wait for their moment.
+    /// How many refreshes and resyncs wait for their moment.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.resyncs.len()
     }
 
     /// When `frame` is due; `None` if that is now. `every` is the time between two refreshes of an address, if the
@@ -124,7 +127,23 @@ impl Delays {
 
     /// A late refresh was written, or a later event that waits in the queue covers it.
     pub fn wrote(&mut self, frame: &Frame) {
-        let of = (frame.partition(), frame.place());
+        self.forget((frame.partition(), frame.place()));
+    }
+
+    /// Takes the resyncs if they are due by now. What is missing is late until [`Delays::told`].
+    pub fn take_resyncs(&mut self, now: Instant) -> Option<Resyncs> {
+        self.resyncs.due().filter(|due| *due <= now)?;
+        let resyncs = std::mem::take(&mut self.resyncs);
+        self.late.extend(resyncs.missing());
+        Some(resyncs)
+    }
+
+    /// These resyncs were written.
+    pub fn told(&mut self, resyncs: &Resyncs) {
+        resyncs.missing().iter().for_each(|of| self.forget(*of));
+    }
+
+    fn forget(&mut self, of: (Partition, Place)) {
         if let Some(at) = self.late.iter().position(|late| *late == of) {
             self.late.remove(at);
         }
@@ -134,19 +153,22 @@ impl Delays {
     pub fn clear(&mut self) {
         self.waiting = Vec::new();
         self.late = Vec::new();
+        self.resyncs = Resyncs::default();
     }
 
     /// The oldest place in a partition that is still owed: the cursor must stay below. One of another history than the
     /// present is older than all of it.
     pub fn oldest(&self, partition: Partition, present: Epoch) -> Option<Place> {
         let waiting = self.waiting.iter().map(|delayed| (delayed.frame.partition(), delayed.frame.place()));
-        let owed = waiting.chain(self.late.iter().copied()).filter(|(of, _)| *of == partition);
-        owed.map(|(_, place)| place).min_by_key(|place| (place.epoch == present, place.id))
+        let owed = waiting.chain(self.late.iter().copied()).chain(self.resyncs.missing().iter().copied());
+        owed.filter(|(of, _)| *of == partition)
+            .map(|(_, place)| place)
+            .min_by_key(|place| (place.epoch == present, place.id))
     }
 
-    /// When the first that waits is due.
+    /// When the first of all that waits is due.
     pub fn next_due(&self) -> Option<Instant> {
-        self.waiting.iter().map(|delayed| delayed.due).min()
+        self.waiting.iter().map(|delayed| delayed.due).chain(self.resyncs.due()).min()
     }
 
     /// Sees to it that the connection is woken at `due`, if not before.

@@ -9,6 +9,7 @@ use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Partition};
 
 use super::Hub;
+use super::connection::Herd;
 use crate::control::{self, Reason};
 use crate::frame::Frame;
 use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync};
@@ -107,10 +108,11 @@ impl Hub {
             self.end(key);
             return;
         };
-        let Self { connections, wheel, stats, due, .. } = self;
+        let Self { connections, wheel, stats, due, options, .. } = self;
         let connection = connections.get_mut(key.slot as usize).filter(|connection| connection.serial == key.serial);
         if let Some(connection) = connection {
-            for frame in connection.begin(&starts, wheel.now(), stats) {
+            let mut herd = Herd { spread: options.resync_spread, wheel };
+            for frame in connection.begin(&starts, key.slot, &mut herd, stats) {
                 connection.give(&frame, key.slot, wheel, stats, due);
             }
         }
@@ -118,12 +120,16 @@ impl Hub {
 
     fn resync(&mut self, resync: &Resync) {
         let Resync { partition, place, addresses, reason } = resync;
-        let Self { table, connections, stats, partitions, .. } = self;
+        let Self { table, connections, stats, partitions, options, wheel, .. } = self;
+        let mut herd = Herd { spread: options.resync_spread, wheel };
         let mut tell = |address: &Arc<Address>, restart: Option<(Partition, Place)>| {
-            let frame = control::resync(address, *reason);
+            let at_once = herd.spread.is_zero().then(|| control::resync(address, *reason));
             for slot in table.followers(address) {
                 if let Some(connection) = connections.get_mut(slot as usize) {
-                    connection.resync(address, &frame, *reason, stats);
+                    match &at_once {
+                        Some(frame) => connection.resync(address, frame, *reason, stats),
+                        None => connection.resync_later(address, *reason, slot, &mut herd),
+                    }
                     if let Some((partition, place)) = restart {
                         connection.restart(partition, place);
                     }
@@ -145,8 +151,13 @@ impl Hub {
     /// Deliveries to this worker were dropped: whatever they were, a refetch of everything makes up for it.
     fn lagged(&mut self, places: Vec<Option<Place>>) {
         tracing::warn!(worker = self.worker, "the worker fell behind; all its connections are resynced");
-        for (_, connection) in &mut self.connections {
-            connection.owe(Reason::Slow);
+        let mut herd = Herd { spread: self.options.resync_spread, wheel: &mut self.wheel };
+        for (slot, connection) in &mut self.connections {
+            if herd.spread.is_zero() {
+                connection.owe(Reason::Slow);
+            } else {
+                connection.resync_all_later(Reason::Slow, slot as u32, &mut herd);
+            }
             for (partition, place) in self.partitions.all().zip(&places) {
                 if let Some(place) = place {
                     connection.restart_if_known(partition, *place);

@@ -11,6 +11,7 @@ mod open;
 mod outlet;
 mod places;
 mod queue;
+mod resyncs;
 mod stats;
 mod table;
 #[cfg(test)]
@@ -152,7 +153,7 @@ impl Hub {
         for key in self.wheel.advance(now) {
             let connection = self.connections.get_mut(key.slot as usize);
             if let Some(connection) = connection.filter(|connection| connection.serial == key.serial) {
-                connection.flush(key.slot, &mut self.wheel);
+                connection.flush(key.slot, &mut self.wheel, &mut self.stats);
             }
         }
     }
@@ -210,12 +211,15 @@ impl Hub {
         cursor
     }
 
-    /// Lets a connection live no longer than a random time around the maximal age, if there is one.
-    pub fn limit_age(&mut self, key: ConnectionKey) {
+    /// Lets a connection last, as a stream does and a poll does not: no longer than a random time around the maximal age,
+    /// if there is one, and long enough to be told later what could be said as it begins.
+    pub fn last(&mut self, key: ConnectionKey) {
         let HubOptions { max_age, heartbeat, .. } = self.options;
-        if let Some(connection) = self.get(key).filter(|_| !max_age.is_zero()) {
-            let age = max_age.mul_f64(0.5 + fastrand::f64());
-            connection.limit_age(age.div_duration_f64(heartbeat).ceil() as u32);
+        let age = max_age.mul_f64(0.5 + fastrand::f64());
+        // The most there is are 13 years at the least.
+        let beats = if max_age.is_zero() { u32::MAX } else { age.div_duration_f64(heartbeat).ceil() as u32 };
+        if let Some(connection) = self.get(key) {
+            connection.last(beats);
         }
     }
 

@@ -30,9 +30,9 @@ impl OpenConnection {
         Self { hub, key: ConnectionKey::NONE, _admitted: None, _place: None }
     }
 
-    /// Lets it live no longer than a random time around the maximal age.
-    pub fn limit_age(&self) {
-        self.hub.borrow_mut().limit_age(self.key);
+    /// Lets it last, as a stream does and a poll does not. See [`Hub::last`](super::Hub::last).
+    pub fn last(&self) {
+        self.hub.borrow_mut().last(self.key);
     }
 
     /// The next bytes to write; `None` when it has ended. While there are none, `waker` is woken when there are.

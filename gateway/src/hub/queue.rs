@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tidings_shared::Address;
 
 use super::places::Places;
+use super::resyncs::Resyncs;
 use crate::frame::Frame;
 
 /// One thing that waits to be written. It is as small as two numbers: what is large is shared, or rare.
@@ -17,6 +18,8 @@ pub enum Entry {
     Late(Frame),
     /// No bytes: what was said before this makes the event needless.
     Covered(Frame),
+    /// No bytes: these resyncs, which had waited for their moment, were said before this.
+    Told(Box<Resyncs>),
     /// What is no event of the live stream and moves nobody's cursor by itself: a resync, a heartbeat, the end.
     Said(Box<Bytes>),
     /// That the connection is up to date, at these places.
@@ -28,7 +31,7 @@ impl Entry {
         match self {
             Self::Event(frame) | Self::Late(frame) => frame.bytes().len(),
             Self::Said(bytes) => bytes.len(),
-            Self::Covered(_) | Self::Ready(_) => 0,
+            Self::Covered(_) | Self::Told(_) | Self::Ready(_) => 0,
         }
     }
 }

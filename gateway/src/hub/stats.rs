@@ -42,6 +42,6 @@ pub struct Size {
     pub follows: i64,
     /// Bytes that wait in their queues.
     pub queued_bytes: i64,
-    /// Events that they hold back.
+    /// Events and resyncs that they hold back.
     pub delayed: i64,
 }

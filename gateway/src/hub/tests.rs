@@ -2,6 +2,7 @@
 
 mod model;
 mod paced;
+mod refetching;
 pub(crate) mod rig;
 
 use std::sync::atomic::Ordering;
@@ -127,7 +128,7 @@ fn heartbeats(max_age: Duration) -> usize {
     let mut rig = Rig::new(1, 1_000);
     rig.hub.options.max_age = max_age;
     let (stream, other) = (rig.live(&["a"]), rig.live(&["a"]));
-    rig.hub.limit_age(stream);
+    rig.hub.last(stream);
     for beat in 1..1_000 {
         rig.hub.tick(0, 1);
         assert_eq!(rig.read(other), [Saw::Event("tidings.tick")], "one that has no maximal age");

@@ -28,6 +28,8 @@ pub struct HubOptions {
     pub heartbeat: Duration,
     /// About how long a stream lives; zero is for ever.
     pub max_age: Duration,
+    /// The time over which connections are told of what many must refetch; zero is at once.
+    pub resync_spread: Duration,
 }
 
 /// What a worker's handlers use.

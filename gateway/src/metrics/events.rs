@@ -41,7 +41,11 @@ impl Events {
             coalesced: add(r, "frames_coalesced", coalesced),
             resyncs: counts::<Reason>(r, "resyncs", "Times that a connection was told to refetch an address"),
             queue: add(r, "queue_bytes", "Bytes that wait for connections to read them"),
-            delayed: add(r, "delayed", "Events that connections hold back until their moment (`spread`, `every`)"),
+            delayed: add(
+                r,
+                "delayed",
+                "Events and resyncs that connections hold back until their moment (`spread`, `every`, `stream.resync_spread`)",
+            ),
             lag: add(r, "reader_lag_seconds", "Time from an event's publish to its dispatch, of the latest"),
             latency: register(r, "publish_to_dispatch_seconds", latency, Histogram::new(LATENCY)),
         }

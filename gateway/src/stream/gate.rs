@@ -139,7 +139,7 @@ impl Gate {
             Ok(entry) => {
                 self.metrics.add_connect(Connect::Stream);
                 let connection = self.open(follow, from, entry);
-                connection.limit_age();
+                connection.last();
                 (connection, retry)
             }
             Err(_over) => (OpenConnection::refused(self.hub.hub.clone()), retry * AWAY),

@@ -112,6 +112,13 @@ fn another_id_than_the_receipt_is_seen() {
 }
 
 #[test]
+fn an_event_may_leave_the_cursor_where_it_was_but_not_put_it_elsewhere() {
+    let seen = |cursor| client(&[(21, message(0, cursor, &["a"])), (31, message(1, cursor, &["a"]))]);
+    assert!(published(&["a"], &[20, 30]).judge([&seen(10)]).is_kept());
+    assert_eq!(published(&["a"], &[20, 30]).judge([&seen(15)]).out_of_order, 1);
+}
+
+#[test]
 fn each_followed_address_of_an_event_is_owed() {
     let oracle = published(&["a", "b", "c"], &[20]);
     oracle.judge([&client(&[(21, message(0, 20, &["a", "b"]))])]).assert_all_delivered();

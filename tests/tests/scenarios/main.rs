@@ -8,6 +8,7 @@ mod duplicate;
 mod every;
 mod fanout;
 mod follows;
+mod herd;
 mod http2;
 mod limits;
 mod multi;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::refetching::Herd;
 use super::{Connection, Phase};
 use crate::control;
 use crate::frame::Frame;
@@ -14,14 +15,21 @@ impl Connection {
     /// in meanwhile comes next: the caller gets it, to hand it to the connection again. If too much came in meanwhile,
     /// the connection refetches everything and then is up to date.
     ///
-    /// What was missed is not spread, as connections come back at moments of their own.
-    pub fn begin(&mut self, starts: &[Start], now: Instant, stats: &mut Stats) -> Vec<Frame> {
+    /// What was missed is not spread, as connections come back at moments of their own. Nor is a resync of what was missed.
+    /// But where it is the cursor that is of no use, those of others are not either: such a resync may come later.
+    pub fn begin(&mut self, starts: &[Start], slot: u32, herd: &mut Herd<'_>, stats: &mut Stats) -> Vec<Frame> {
         let Phase::Joining(waiting) = &mut self.phase else { return Vec::new() };
         let waiting = std::mem::take(waiting);
         self.phase = Phase::Live;
+        let owes_all = self.owes.is_some();
         for start in starts {
             self.places.set(start.partition, start.from);
-            for (address, reason) in start.resync.iter().filter(|_| self.owes.is_none()) {
+            for (address, reason) in start.resync.iter().filter(|_| !owes_all) {
+                // A poll would be over before its moment, and the next one too.
+                if self.beats.is_some() && reason.strikes_many() && !herd.spread.is_zero() {
+                    self.resync_returned(address, *reason, (start.partition, start.place), slot, herd);
+                    continue;
+                }
                 self.queue.push_extra(Entry::Said(Box::new(control::resync(address, *reason))));
                 stats.resynced(*reason, 1);
             }
@@ -32,7 +40,7 @@ impl Connection {
         }
         for start in starts {
             for event in &start.replay {
-                self.replay(event, start.tail, now, stats);
+                self.replay(event, start.tail, herd.wheel.now(), stats);
             }
             self.places.set(start.partition, start.place);
         }

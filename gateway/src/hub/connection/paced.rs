@@ -26,7 +26,7 @@ impl Connection {
         self.delays.is_none() && self.written.is_none()
     }
 
-    /// How many refreshes it holds back.
+    /// How many refreshes and resyncs it holds back.
     pub fn delayed(&self) -> usize {
         self.delays.as_ref().map_or(0, |delays| delays.waiting())
     }
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Its timer fired: what is due goes into the queue.
-    pub fn flush(&mut self, slot: u32, wheel: &mut Wheel) {
+    pub fn flush(&mut self, slot: u32, wheel: &mut Wheel, stats: &mut Stats) {
         // One that ends leaves it behind.
         let live = self.is_live();
         self.note_written();
@@ -86,6 +86,8 @@ impl Connection {
             return;
         }
         let now = wheel.now();
+        self.tell_resyncs(now, stats);
+        let Some(delays) = &mut self.delays else { return };
         for frame in delays.take_due(now) {
             delays.open_window(&frame, self.follow.every, now);
             self.queue.release(frame.bytes().len());

@@ -89,6 +89,10 @@ impl Connection {
                     self.wrote(&frame);
                     self.rest();
                 }
+                Entry::Told(resyncs) => {
+                    self.delays.iter_mut().for_each(|delays| delays.told(&resyncs));
+                    self.rest();
+                }
                 Entry::Said(bytes) => return Some(Next::Said(*bytes)),
                 Entry::Ready(places) => {
                     self.unready = false;

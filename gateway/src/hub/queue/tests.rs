@@ -11,6 +11,7 @@ fn told(entry: Option<Entry>) -> String {
         Some(Entry::Event(frame)) => frame.place().id.ms.to_string(),
         Some(Entry::Late(frame)) => format!("late {}", frame.place().id.ms),
         Some(Entry::Covered(_)) => "covered".to_owned(),
+        Some(Entry::Told(_)) => "told".to_owned(),
         Some(Entry::Said(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
         Some(Entry::Ready(_)) => "ready".to_owned(),
         None => String::new(),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Cursor, Message, Partition, Partitions};
+use tidings_shared::{Address, Cursor, Id, Message, Partition, Partitions};
 
 use super::rig::{self, Rig, address, epoch, id, partition_of};
 use crate::control::Reason;
@@ -29,8 +29,8 @@ const QUEUE: usize = 400;
 enum Op {
     /// An event to some of the names that share a partition, coalescable or not, spread or not.
     Publish(u8, bool, Option<u64>),
-    /// A client joins: now, or after the cursor of one that was there before. It may want few events.
-    Join { follows: u8, cursor: Option<u8>, every: bool },
+    /// A client joins: now, or after the cursor of one that was there before. It may want few events, and may be a poll.
+    Join { follows: u8, cursor: Option<u8>, every: bool, lasts: bool },
     /// Milliseconds pass.
     Time(u64),
     /// A join is answered from so far back as the answer may be old.
@@ -57,8 +57,8 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64))
             .prop_map(|(choice, coalesce, spread)| Op::Publish(choice, coalesce, spread)),
-        4 => (any::<u8>(), proptest::option::of(any::<u8>()), any::<bool>())
-            .prop_map(|(follows, cursor, every)| Op::Join { follows, cursor, every }),
+        4 => (any::<u8>(), proptest::option::of(any::<u8>()), any::<bool>(), any::<bool>())
+            .prop_map(|(follows, cursor, every, lasts)| Op::Join { follows, cursor, every, lasts }),
         4 => prop_oneof![0..300_u64, 0..3_000_u64].prop_map(Op::Time),
         4 => (any::<u8>(), 0..4_u8).prop_map(|(which, back)| Op::Answer { which, back }),
         8 => (any::<u8>(), 1..6_u8).prop_map(|(which, chunks)| Op::Read { which, chunks }),
@@ -131,10 +131,11 @@ struct World {
 }
 
 impl World {
-    fn new(partitions: u16) -> Self {
+    fn new(partitions: u16, resync_spread: Duration) -> Self {
         // The moments of what is spread are the same each time, so that a failure can be made small.
         fastrand::seed(7);
-        let rig = Rig::new(partitions, QUEUE);
+        let mut rig = Rig::new(partitions, QUEUE);
+        rig.hub.options.resync_spread = resync_spread;
         let logs = rig.partitions.all().map(|_| Log { epoch: 1, last: 10, began: (0, 10), events: Vec::new() });
         let logs = logs.collect();
         Self { rig, logs, clients: Vec::new(), cursors: Vec::new(), step: 0, now: Instant::now() }
@@ -155,7 +156,7 @@ impl World {
                 let event = self.publish(*choice, *coalesce, *spread);
                 self.rig.dispatch(&event);
             }
-            Op::Join { follows, cursor, every } => self.join(*follows, *cursor, *every),
+            Op::Join { follows, cursor, every, lasts } => self.join(*follows, *cursor, *every, *lasts),
             Op::Time(ms) => self.pass(Duration::from_millis(*ms)),
             Op::Answer { which, back } => self.answer(*which, usize::from(*back)),
             Op::Read { which, chunks } => {
@@ -240,7 +241,7 @@ impl World {
         self.rig.hub.take(Delivery::Resync(Resync { partition, place, addresses, reason }));
     }
 
-    fn join(&mut self, follows: u8, cursor: Option<u8>, every: bool) {
+    fn join(&mut self, follows: u8, cursor: Option<u8>, every: bool, lasts: bool) {
         let mut follows: Vec<&str> =
             NAMES.into_iter().enumerate().filter(|(at, _)| follows >> at & 1 == 1).map(|(_, name)| name).collect();
         if follows.is_empty() {
@@ -248,6 +249,9 @@ impl World {
         }
         let asked = cursor.and_then(|which| pick(&self.cursors, which, |_| true)).map(|at| self.cursors[at].clone());
         let key = self.rig.join_every(&follows, every.then_some(Duration::from_secs(1)));
+        if lasts {
+            self.rig.hub.last(key);
+        }
         let joined = self.logs.iter().map(|log| log.events.len()).collect();
         self.clients.push(Client {
             key,
@@ -287,6 +291,11 @@ impl World {
             owed[number] = upto;
             match cursor {
                 None => {}
+                // From before all history: too old to tell what was missed.
+                Some(Some(Place { id: Id::ZERO, .. })) => {
+                    owed[number] = log.began.0;
+                    start.resync = names.iter().map(|name| (address(name), Reason::HistoryLost)).collect();
+                }
                 Some(Some(cursor)) if cursor.epoch == epoch(log.epoch) => {
                     let missed = log.events[log.began.0..upto].iter().filter(|event| id(event.ms) > cursor.id);
                     owed[number] =
@@ -302,7 +311,11 @@ impl World {
                     }
                     start.place = Place { id: place.id.max(cursor.id), ..place };
                 }
-                Some(_) => start.resync = names.iter().map(|name| (address(name), Reason::Epoch)).collect(),
+                Some(_) => {
+                    // All that was published before it came, and may be there already, is owed as a resync.
+                    owed[number] = log.began.0;
+                    start.resync = names.iter().map(|name| (address(name), Reason::Epoch)).collect();
+                }
             }
             starts.push(start);
         }
@@ -418,8 +431,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_in_silence(partitions in 1..4_u16, ops in proptest::collection::vec(any_op(), 1..120)) {
-        let mut world = World::new(partitions);
+    fn nothing_is_lost_in_silence(
+        partitions in 1..4_u16,
+        resync_spread in prop_oneof![Just(0), Just(2_000_u64)],
+        ops in proptest::collection::vec(any_op(), 1..120),
+    ) {
+        let mut world = World::new(partitions, Duration::from_millis(resync_spread));
         ops.iter().for_each(|op| world.apply(op));
         world.finish();
     }

@@ -5,25 +5,25 @@ use std::time::{Duration, Instant};
 use super::*;
 use rig::{Seen, named, refresh, spread};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// A rig whose time begins when it does.
-struct Timed {
-    rig: Rig,
+pub(super) struct Timed {
+    pub rig: Rig,
     now: Instant,
 }
 
 impl Timed {
-    fn new(queue: usize) -> Self {
+    pub fn new(queue: usize) -> Self {
         Self { rig: Rig::new(1, queue), now: Instant::now() }
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         self.now += time;
         self.rig.hub.advance(self.now);
     }
 
-    fn delayed(&self) -> i64 {
+    pub fn delayed(&self) -> i64 {
         self.rig.hub.size().delayed
     }
 
@@ -39,7 +39,7 @@ impl Timed {
     }
 }
 
-fn cursor(seen: &Seen) -> u64 {
+pub(super) fn cursor(seen: &Seen) -> u64 {
     let cursor = Cursor::decode(seen.id.as_ref().unwrap(), Partitions::ONE).unwrap();
     let place = cursor.place(Partitions::ONE.get(0).unwrap()).unwrap();
     // What lies below an id is told as the id before.

@@ -37,8 +37,14 @@ impl Rig {
         let partitions = Partitions::new(partitions).unwrap();
         let (reader, commands) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
-        let options =
-            HubOptions { gateway: "gw".into(), queue, retry: second, heartbeat: second, max_age: Duration::ZERO };
+        let options = HubOptions {
+            gateway: "gw".into(),
+            queue,
+            retry: second,
+            heartbeat: second,
+            max_age: Duration::ZERO,
+            resync_spread: Duration::ZERO,
+        };
         let mut hub = Hub::new(0, reader, partitions, options, Instant::now());
         hub.lift(&vec![Some(place(10)); usize::from(partitions.count())]);
         Self { hub, partitions, commands }

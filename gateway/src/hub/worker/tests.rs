@@ -20,7 +20,9 @@ use crate::reader::{Command, From, Status};
 
 fn options() -> HubOptions {
     let second = Duration::from_secs(1);
-    HubOptions { gateway: "gw".into(), queue: 1_000, retry: second, heartbeat: second, max_age: Duration::ZERO }
+    let never = Duration::ZERO;
+    let (gateway, queue) = ("gw".into(), 1_000);
+    HubOptions { gateway, queue, retry: second, heartbeat: second, max_age: never, resync_spread: never }
 }
 
 fn follow(address: &Arc<Address>) -> Follow {

@@ -115,8 +115,14 @@ impl World {
         let (handle, commands) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
         let start = Instant::now();
-        let options =
-            HubOptions { gateway: "gw".into(), queue: 600, retry: second, heartbeat: second, max_age: Duration::ZERO };
+        let options = HubOptions {
+            gateway: "gw".into(),
+            queue: 600,
+            retry: second,
+            heartbeat: second,
+            max_age: Duration::ZERO,
+            resync_spread: Duration::ZERO,
+        };
         let hub = Hub::new(0, handle, partitions, options, start);
         let epochs = partitions.all().map(|p| vec![rig.reader.states[p.index()].place.unwrap().epoch]).collect();
         Self {
