@@ -48,6 +48,10 @@ pub struct Parts {
 
 /// Connections that wait to be accepted: what a gateway that ended had comes back at once.
 const BACKLOG: i32 = 4_096;
+/// The part of a heartbeat for which a peer may acknowledge nothing, or take nothing, before it counts as gone. One that
+/// vanishes right after it acknowledged a heartbeat is sent the next one a whole heartbeat later, and is to be gone after
+/// two. The kernel looks up to half a second late.
+const PATIENCE: f64 = 0.9;
 /// How long a client may take to read the end of an answer, before its connection is closed.
 const DISCONNECT: Duration = Duration::from_secs(1);
 /// What is left of requests after the streams have ended may take so long.
@@ -62,9 +66,13 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Lets the kernel end connections whose peer has acknowledged nothing, or has had no room for more, for so long. Those
-/// that are accepted take the setting from their listener, so it holds for all that is spoken on them. Heartbeats see to it
-/// that there is something to acknowledge; without this a host that vanished would be written to for a quarter of an hour.
+/// Lets the kernel end connections whose peer has acknowledged nothing, or has had no room for more, for so long. Connections
+/// take the setting from their listener when they are accepted, so it holds for all that is spoken on them. Heartbeats see
+/// to it that there is something to acknowledge; without this a host that vanished would be written to for a quarter of an
+/// hour.
+///
+/// A peer that reads a little now and then has no room either, as the kernel counts: not before there is room for the whole
+/// of what was gathered last, up to 64 KiB, does its time begin anew.
 fn give_up_after(time: Duration, listener: &TcpListener) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     SockRef::from(listener).set_tcp_user_timeout(Some(time))?;
@@ -92,7 +100,7 @@ pub struct Public {
 /// The public listener: streams and polls.
 pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<Server> {
     let Public { listener, workers, streams, tls, board, drain } = public;
-    give_up_after(2 * hub.heartbeat, &listener)?;
+    give_up_after(hub.heartbeat.mul_f64(PATIENCE), &listener)?;
     let address = listener.local_addr()?;
     let builder = Server::build()
         .workers(workers)

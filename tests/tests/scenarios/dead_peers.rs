@@ -1,6 +1,7 @@
 //! Clients that are gone and did not say so: noticed within two heartbeats, and nothing is left of them.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use tidings_tests::http::{self, Part, Response, Transport};
 use tidings_tests::network::Host;
@@ -91,10 +92,16 @@ async fn a_host_that_vanished_is_noticed_where_one_can_be_had() {
                 .unwrap();
         }
     };
-    let gateway = Setup::memory().on(host.near()).start().await;
+    let heartbeat = Duration::from_secs(5);
+    let gateway = Setup::memory().on(host.near()).with("stream.heartbeat", "5s").start().await;
     let sockets = (0..3).map(|_| host.connect(gateway.public()).unwrap());
-    let _streams = streams(sockets).await;
+    let mut streams = streams(sockets).await;
     left(&gateway, 3.0).await;
+    // Right after a heartbeat was acknowledged: the next one, and what it shows, is farthest away.
+    streams[0].until("tidings.tick").await;
+    let begun = Instant::now();
     host.vanish();
     left(&gateway, 0.0).await;
+    // Less than three heartbeats; and the gateway says once a second how many are left.
+    assert!(begun.elapsed() < 2 * heartbeat + Duration::from_secs(3), "noticed after {:?}", begun.elapsed());
 }

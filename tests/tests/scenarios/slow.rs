@@ -7,7 +7,7 @@ use tidings_tests::{Client, Gateway, Oracle, Setup, Source, eventually};
 
 use crate::{Stage, memory};
 
-// Who takes nothing for two heartbeats counts as dead, which these are not to be: their heartbeats are far apart.
+// Who takes nothing for a heartbeat or two counts as dead, which these are not to be: their heartbeats are far apart.
 
 const KIB: usize = 1024;
 const MIB: u64 = 1024 * 1024;
