@@ -117,8 +117,13 @@ fn bad_use_is_told() {
         assert!(!output.status.success(), "{args:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let unknown = says(&["idle", "--peer", file.to_str().unwrap()]);
+    let peer = ["idle", "--peer", file.to_str().unwrap()];
+    let unknown = says(&peer);
     assert!(unknown.contains("peer.toml") && unknown.contains("speed"), "{unknown}");
+    let text = "name = \"x\"\naddress = \"127.0.0.1:1\"\n[stream]\npath = \"/\"\nway.streams = 0\n\
+        [publish]\nurl = \"http://127.0.0.1:1\"\nbody = \"\"\n";
+    std::fs::write(&file, text).unwrap();
+    assert!(says(&peer).contains("stream.way.streams is 0"), "{}", says(&peer));
     assert!(says(&["sleep"]).contains("broadcast"));
     assert!(says(&["idle", "--data", "3"]).contains("64"));
 }

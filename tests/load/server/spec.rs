@@ -50,18 +50,21 @@ pub struct Stream {
 }
 
 /// What streams come over.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Way {
     /// The protocol.
-    #[serde(default)]
     pub over: Over,
     /// Streams on each connection, which HTTP/2 alone may have more than one of.
-    #[serde(default = "one")]
     pub streams: u32,
     /// The certificate to trust, in DER, for `localhost`.
-    #[serde(default)]
     pub certificate: Vec<u8>,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self { over: Over::Plain, streams: 1, certificate: Vec::new() }
+    }
 }
 
 /// How to publish an event.
@@ -88,10 +91,6 @@ fn as_it_is() -> String {
     "{address}".to_owned()
 }
 
-fn one() -> u32 {
-    1
-}
-
 fn post() -> String {
     "POST".to_owned()
 }
@@ -101,6 +100,9 @@ impl Spec {
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let spec: Self = toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        if spec.stream.way.streams == 0 {
+            return Err(format!("{}: stream.way.streams is 0: a connection has 1 or more", path.display()));
+        }
         if spec.pids.is_empty() {
             return Err(format!("{}: pids is empty: name the processes whose CPU and memory count", path.display()));
         }
