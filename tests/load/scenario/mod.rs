@@ -9,6 +9,7 @@ mod storm;
 use crate::bench::{Bench, Entrant};
 use crate::options::{Over, Scenario};
 use crate::row::{Row, compare};
+use crate::server::Server;
 
 /// Runs one once. Servers that are not installed are passed over.
 pub async fn run(bench: &mut Bench, scenario: Scenario) -> Vec<Row> {
@@ -20,17 +21,23 @@ pub async fn run(bench: &mut Bench, scenario: Scenario) -> Vec<Row> {
             Scenario::Slow => slow::run(bench, &entrant).await,
             Scenario::Rollout => rollout::run(bench).await,
             Scenario::Churn => churn::run(bench, &entrant).await,
-            Scenario::All | Scenario::Idle | Scenario::Broadcast | Scenario::Keyed | Scenario::Mixed => {
-                match bench.start(&entrant).await {
-                    Some(server) => fanout::run(bench, scenario, server).await,
-                    None => Vec::new(),
-                }
+            // How fast connections came shows in their memory, so they come as they do to anybody.
+            Scenario::Idle => fan_out(bench, scenario, bench.start(&entrant).await).await,
+            Scenario::All | Scenario::Broadcast | Scenario::Keyed | Scenario::Mixed => {
+                fan_out(bench, scenario, bench.start_open(&entrant).await).await
             }
         });
         bench.progress.step();
     }
     compare(&mut rows);
     rows
+}
+
+async fn fan_out(bench: &mut Bench, scenario: Scenario, server: Option<Server>) -> Vec<Row> {
+    match server {
+        Some(server) => fanout::run(bench, scenario, server).await,
+        None => Vec::new(),
+    }
 }
 
 /// Who takes part in it. What a raw writer, which keeps nothing, could not do, and what only our oracle can judge, is

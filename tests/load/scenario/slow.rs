@@ -22,7 +22,7 @@ const SLOW: u32 = 2_000;
 /// Bytes of data of the events that only the slow ones follow, so that their queues overflow.
 const BULK: usize = 4 * 1024;
 /// Those events for each event to all.
-const BULKS: u32 = 4;
+const BULKS: u32 = 6;
 /// The least time from one event to all to the next.
 const PACE: Duration = Duration::from_millis(200);
 /// Receive buffer of a slow client: little is taken in advance.
@@ -40,7 +40,7 @@ struct Slow {
 
 /// Measures one gateway: while all read, while some do not, and when these read again.
 pub async fn run(bench: &mut Bench, entrant: &Entrant) -> Vec<Row> {
-    let Some(server) = bench.start(entrant).await else { return Vec::new() };
+    let Some(server) = bench.start_open(entrant).await else { return Vec::new() };
     let all = bench.options.connections;
     let count = SLOW.min(all / 4);
     let gateway = server.as_gateway().expect("a gateway");
@@ -57,7 +57,7 @@ pub async fn run(bench: &mut Bench, entrant: &Entrant) -> Vec<Row> {
     .await;
     slow.clients.iter().for_each(Client::pause);
     // A quick run has few goes, and queues are to overflow all the same.
-    let bulks = bench.options.amount(BULKS, BULKS * 100);
+    let bulks = bench.options.amount(BULKS, BULKS * 70);
     rows.push(slow.round(&format!("{count} do not read"), goes, bulks).await);
     rows.push(slow.catch_up().await);
     rows
