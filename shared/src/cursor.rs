@@ -4,7 +4,7 @@
 //! lowest milliseconds, then for each partition that is followed its number, its epoch (3 bytes, big endian), its
 //! milliseconds above the lowest, and its sequence; numbers are LEB128. Clients must treat both as opaque.
 
-use std::io::Write as _;
+use std::fmt::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -78,7 +78,7 @@ pub fn write(out: &mut Vec<u8>, partitions: Partitions, places: &[(Partition, Pl
         out.extend_from_slice(b"1");
         if let Some((_, place)) = places.first() {
             // To memory, which does not fail.
-            let _written = write!(out, ".{}.{}", place.epoch, place.id);
+            let _written = write!(Text(out), ".{}.{}", place.epoch, place.id);
         }
         return;
     }
@@ -91,6 +91,16 @@ pub fn write(out: &mut Vec<u8>, partitions: Partitions, places: &[(Partition, Pl
         let oldest = places.iter().position(|(_, place)| Some(place.id.ms) == oldest);
         let fewer = places.iter().enumerate().filter(|(at, _)| Some(*at) != oldest).map(|(_, place)| *place);
         write(out, partitions, &fewer.collect::<Vec<_>>());
+    }
+}
+
+/// Bytes to which text is appended.
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 
