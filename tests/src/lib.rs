@@ -29,6 +29,7 @@ pub mod publish;
 pub mod record;
 pub mod redis_server;
 pub mod sse;
+pub mod topology;
 pub mod wait;
 
 pub use certificate::Certificate;
@@ -39,4 +40,5 @@ pub use poller::Poller;
 pub use proxy::Proxy;
 pub use publish::Source;
 pub use redis_server::RedisServer;
+pub use topology::{Cluster, Layout, Node, Sentinel, Server};
 pub use wait::eventually;

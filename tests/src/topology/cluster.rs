@@ -1,0 +1,236 @@
+//! Three primaries that share the slots, and a replica of each.
+
+mod migration;
+mod view;
+
+use super::node::Role;
+use super::{Layout, Node};
+use crate::wait::{PATIENCE, eventually};
+
+pub use migration::Migration;
+use view::View;
+
+/// How many slots a cluster has.
+pub const SLOTS: u16 = 16_384;
+
+const PRIMARIES: u16 = 3;
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    layout: Layout,
+    nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts it, and returns when it would survive the loss of a primary.
+    pub async fn start(layout: impl Into<Layout>) -> Self {
+        let layout = layout.into();
+        let mut nodes = Vec::new();
+        for _ in 0..2 * PRIMARIES {
+            nodes.push(Node::begin(&layout, Role::Cluster).await);
+        }
+        for (number, node) in (0_u16..).zip(&nodes) {
+            told(node, &["SET-CONFIG-EPOCH", &(number + 1).to_string()]).await;
+            if number < PRIMARIES {
+                let share = |part: u16| u32::from(part) * u32::from(SLOTS) / u32::from(PRIMARIES);
+                let (first, end) = (share(number), share(number + 1));
+                told(node, &["ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()]).await;
+            }
+        }
+        let cluster = Self { layout, nodes };
+        for node in &cluster.nodes {
+            cluster.meet(node).await;
+        }
+        cluster.acquainted().await;
+        let (primaries, replicas) = cluster.nodes.split_at(PRIMARIES.into());
+        for (primary, replica) in primaries.iter().zip(replicas) {
+            told(replica, &["REPLICATE", &id(primary).await]).await;
+        }
+        cluster.settled().await;
+        cluster
+    }
+
+    /// All nodes, running or not; the first three were the first primaries.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// `host:port` of each node, with commas between: what a client is given.
+    pub fn hosts(&self) -> String {
+        let addrs: Vec<_> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
+        addrs.join(",")
+    }
+
+    /// The slot of a key.
+    pub async fn slot_of(&self, key: &str) -> u16 {
+        let node = self.nodes.iter().find(|node| node.is_up()).expect("a node that is up");
+        node.ask("CLUSTER", &["KEYSLOT", key]).await.expect("CLUSTER KEYSLOT")
+    }
+
+    /// The node that serves a slot; waits while none does, as until a failover is through.
+    pub async fn primary_of(&self, slot: u16) -> &Node {
+        self.primary_but(slot, None).await
+    }
+
+    /// The nodes that replicate the slot's primary and are up.
+    pub async fn replicas_of(&self, slot: u16) -> Vec<&Node> {
+        let primary = id(self.primary_of(slot).await).await;
+        let mut replicas = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            let own = view(node).await.and_then(|view| view.own().cloned());
+            if own.is_some_and(|own| own.primary.as_ref() == Some(&primary)) {
+                replicas.push(node);
+            }
+        }
+        replicas
+    }
+
+    /// Waits until all nodes that are up agree, all slots are served, and each replica that is up follows.
+    pub async fn settled(&self) {
+        eventually("the cluster is in order", PATIENCE, async || self.is_settled().await).await;
+    }
+
+    /// Kills the primary of a slot, and returns the one that took its place.
+    pub async fn crash_failover(&self, slot: u16) -> &Node {
+        let old = self.primary_of(slot).await;
+        old.kill();
+        self.primary_but(slot, Some(old)).await
+    }
+
+    /// Lets a replica take over from a slot's primary, which lives on as its replica, and returns the new primary.
+    pub async fn failover(&self, slot: u16) -> &Node {
+        let old = self.primary_of(slot).await;
+        let replica = *self.replicas_of(slot).await.first().expect("the slot has a replica");
+        told(replica, &["FAILOVER"]).await;
+        self.primary_but(slot, Some(old)).await
+    }
+
+    /// Moves a slot and its keys to another primary.
+    pub async fn migrate(&self, slot: u16, to: &Node) {
+        let migration = self.migration(slot, to).await;
+        migration.move_keys().await;
+        migration.finish().await;
+    }
+
+    /// Begins to move a slot to another primary: keys that are not at the old one are asked of the new one (`ASK`).
+    pub async fn migration<'a>(&'a self, slot: u16, to: &'a Node) -> Migration<'a> {
+        Migration::begin(self, slot, to).await
+    }
+
+    /// Adds a primary without slots.
+    pub async fn add(&mut self) -> &Node {
+        let node = Node::begin(&self.layout, Role::Cluster).await;
+        self.nodes.push(node);
+        let added = &self.nodes[self.nodes.len() - 1];
+        self.meet(added).await;
+        self.acquainted().await;
+        added
+    }
+
+    /// Adds a replica of the slot's primary.
+    pub async fn add_replica(&mut self, slot: u16) -> &Node {
+        let primary = id(self.primary_of(slot).await).await;
+        self.add().await;
+        let added = &self.nodes[self.nodes.len() - 1];
+        told(added, &["REPLICATE", &primary]).await;
+        self.settled().await;
+        added
+    }
+
+    /// Removes the node of that number in [`Cluster::nodes`]: a replica, or a primary without slots. The others forget
+    /// it; it is returned, running, as one that knows no cluster.
+    pub async fn remove(&mut self, number: usize) -> Node {
+        let removed = self.nodes.remove(number);
+        let gone = id(&removed).await;
+        told(&removed, &["RESET", "HARD"]).await;
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            told(node, &["FORGET", &gone]).await;
+        }
+        eventually("no node knows the removed one", PATIENCE, async || {
+            for node in self.nodes.iter().filter(|node| node.is_up()) {
+                if view(node).await.is_none_or(|view| view.members.iter().any(|member| member.id == gone)) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        removed
+    }
+
+    /// Makes this node known to all others, and them to it.
+    async fn meet(&self, node: &Node) {
+        for other in self.nodes.iter().filter(|other| other.addr() != node.addr() && other.is_up()) {
+            let bus = other.bus_addr().expect("a node of a cluster has a bus").port();
+            told(node, &["MEET", "127.0.0.1", &other.addr().port().to_string(), &bus.to_string()]).await;
+        }
+    }
+
+    /// Waits until all nodes that are up know all others that are.
+    async fn acquainted(&self) {
+        let up: Vec<&Node> = self.nodes.iter().filter(|node| node.is_up()).collect();
+        eventually("all nodes know each other", PATIENCE, async || {
+            for node in &up {
+                let Some(view) = view(node).await else { return false };
+                let well = view.members.iter().filter(|member| member.is_well());
+                if well.filter(|member| up.iter().any(|node| node.addr().port() == member.port)).count() < up.len() {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    async fn primary_but(&self, slot: u16, old: Option<&Node>) -> &Node {
+        let mut found = None;
+        eventually(&format!("a primary serves slot {slot}"), PATIENCE, async || {
+            let mut best = 0;
+            for node in self.nodes.iter().filter(|node| node.is_up()) {
+                let own = view(node).await.and_then(|view| view.own().cloned());
+                if let Some(own) = own.filter(|own| own.serves(slot) && own.epoch >= best) {
+                    (best, found) = (own.epoch, Some(node));
+                }
+            }
+            found = found.filter(|node| old.is_none_or(|old| old.addr() != node.addr()));
+            found.is_some()
+        })
+        .await;
+        found.expect("it was found")
+    }
+
+    async fn is_settled(&self) -> bool {
+        let mut views: Vec<View> = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            let state: Option<String> = node.ask("CLUSTER", &["INFO"]).await.ok();
+            let Some(view) = view(node).await.filter(|_| state.is_some_and(|text| text.contains("state:ok"))) else {
+                return false;
+            };
+            let replica = view.own().is_none_or(|own| own.primary.is_some());
+            if replica && node.info("master_link_status").await.as_deref() != Some("up") {
+                return false;
+            }
+            views.push(view);
+        }
+        let well = |view: &View| {
+            let up = self.nodes.iter().filter(|node| node.is_up()).map(|node| node.addr().port());
+            let mut known = up.map(|port| view.members.iter().find(|member| member.port == port));
+            view.served() == usize::from(SLOTS) && known.all(|member| member.is_some_and(view::Member::is_well))
+        };
+        views.iter().all(|view| well(view) && view.shares() == views[0].shares())
+    }
+}
+
+/// What a node knows, if it answers.
+async fn view(node: &Node) -> Option<View> {
+    node.ask::<String>("CLUSTER", &["NODES"]).await.ok().map(|text| View::read(&text))
+}
+
+async fn id(node: &Node) -> String {
+    node.ask("CLUSTER", &["MYID"]).await.expect("CLUSTER MYID")
+}
+
+async fn told(node: &Node, args: &[&str]) {
+    node.ask::<()>("CLUSTER", args).await.unwrap_or_else(|e| panic!("CLUSTER {args:?}: {e}"));
+}

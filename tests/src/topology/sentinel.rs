@@ -1,0 +1,139 @@
+//! One primary, two replicas, and three sentinels that promote one of these when the primary is down.
+
+use std::net::SocketAddr;
+
+use super::node::Role;
+use super::{Layout, Node};
+use crate::wait::{PATIENCE, eventually};
+
+/// What the sentinels call their primary.
+pub const NAME: &str = "tidings";
+
+/// A running topology.
+#[derive(Debug)]
+pub struct Sentinel {
+    nodes: Vec<Node>,
+    sentinels: Vec<Node>,
+}
+
+impl Sentinel {
+    /// Starts it, and returns when it would survive the loss of its primary.
+    pub async fn start(layout: impl Into<Layout>) -> Self {
+        let layout = layout.into();
+        let mut nodes = vec![Node::begin(&layout, Role::Primary).await];
+        for _ in 0..2 {
+            nodes.push(Node::begin(&layout, Role::Replica(nodes[0].addr())).await);
+        }
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(Node::begin(&layout, Role::Sentinel(&nodes[0])).await);
+        }
+        let topology = Self { nodes, sentinels };
+        topology.settled().await;
+        topology
+    }
+
+    /// All data nodes; the first was the first primary.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The sentinels.
+    pub fn sentinels(&self) -> &[Node] {
+        &self.sentinels
+    }
+
+    /// `host:port` of each sentinel, with commas between: what a client is given.
+    pub fn hosts(&self) -> String {
+        let addrs: Vec<_> = self.sentinels.iter().map(|node| node.addr().to_string()).collect();
+        addrs.join(",")
+    }
+
+    /// The node that most sentinels name and that is itself a primary; waits while there is none.
+    pub async fn primary(&self) -> &Node {
+        let mut found = None;
+        eventually("the sentinels name a primary", PATIENCE, async || {
+            found = self.named().await;
+            found.is_some()
+        })
+        .await;
+        found.expect("it was found")
+    }
+
+    /// The other data nodes, running or not.
+    pub async fn replicas(&self) -> Vec<&Node> {
+        let primary = self.primary().await.addr();
+        self.nodes.iter().filter(|node| node.addr() != primary).collect()
+    }
+
+    /// Waits until all nodes that are up replicate from one primary, and all sentinels that are up know all of that.
+    pub async fn settled(&self) {
+        eventually("replicas and sentinels agree", PATIENCE, async || self.is_settled().await).await;
+    }
+
+    /// Kills the primary, and returns the one that took its place.
+    pub async fn crash_failover(&self) -> &Node {
+        let old = self.primary().await;
+        old.kill();
+        self.successor(old).await
+    }
+
+    /// Tells the sentinels to fail over though nothing is broken, and returns the new primary.
+    pub async fn failover(&self) -> &Node {
+        let old = self.primary().await;
+        let sentinel = self.sentinels.iter().find(|node| node.is_up()).expect("a sentinel that is up");
+        // It refuses for some seconds after a failover, and until it knows a replica that is good enough.
+        eventually("a sentinel agrees to fail over", PATIENCE, async || {
+            sentinel.ask::<()>("SENTINEL", &["FAILOVER", NAME]).await.is_ok()
+        })
+        .await;
+        self.successor(old).await
+    }
+
+    async fn successor(&self, old: &Node) -> &Node {
+        let mut found = None;
+        eventually("another primary", PATIENCE, async || {
+            found = self.named().await.filter(|node| node.addr() != old.addr());
+            found.is_some()
+        })
+        .await;
+        found.expect("it was found")
+    }
+
+    async fn named(&self) -> Option<&Node> {
+        let mut votes: Vec<SocketAddr> = Vec::new();
+        for sentinel in self.sentinels.iter().filter(|node| node.is_up()) {
+            let named = sentinel.ask::<(String, u16)>("SENTINEL", &["GET-MASTER-ADDR-BY-NAME", NAME]).await;
+            votes.extend(named.ok().and_then(|(host, port)| format!("{host}:{port}").parse::<SocketAddr>().ok()));
+        }
+        let most = |addr: &&SocketAddr| votes.iter().filter(|vote| vote == addr).count() * 2 > self.sentinels.len();
+        let addr = votes.iter().find(most)?;
+        let node = self.nodes.iter().find(|node| node.addr() == *addr && node.is_up())?;
+        (node.info("role").await? == "master").then_some(node)
+    }
+
+    async fn is_settled(&self) -> bool {
+        let Some(primary) = self.named().await else { return false };
+        let mut replicas = 0;
+        for node in self.nodes.iter().filter(|node| node.is_up() && node.addr() != primary.addr()) {
+            let follows = node.info("master_port").await == Some(primary.addr().port().to_string());
+            if !follows || node.info("master_link_status").await.as_deref() != Some("up") {
+                return false;
+            }
+            replicas += 1;
+        }
+        let up = self.sentinels.iter().filter(|node| node.is_up());
+        for sentinel in up {
+            // `slaves=2,sentinels=3` and `status=ok`, as the sentinel counts them, dead ones too.
+            let Some(seen) = sentinel.info("master0").await else { return false };
+            let count = |name: &str| {
+                let value = seen.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+                value.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0)
+            };
+            if count("sentinels") < self.sentinels.len() || count("slaves") < replicas || !seen.contains("status=ok") {
+                return false;
+            }
+        }
+        true
+    }
+}

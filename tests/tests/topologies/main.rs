@@ -1,0 +1,23 @@
+//! The harness's topologies: each comes up on each server, fails over, and its faults do what they say.
+
+mod cluster;
+mod sentinel;
+
+/// Each function once for each server.
+macro_rules! on_each_server {
+    ($($test:ident),+ $(,)?) => {
+        on_each_server!(@ redis_7 Redis7 $($test),+);
+    };
+    (@ $module:ident $server:ident $($test:ident),+) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(tidings_tests::Server::$server).await;
+                }
+            )+
+        }
+    };
+}
+
+pub(crate) use on_each_server;
