@@ -7,6 +7,8 @@ mod sentinel;
 macro_rules! on_each_server {
     ($($test:ident),+ $(,)?) => {
         on_each_server!(@ redis_7 Redis7 $($test),+);
+        on_each_server!(@ valkey_8 Valkey8 $($test),+);
+        on_each_server!(@ redis_8 Redis8 $($test),+);
     };
     (@ $module:ident $server:ident $($test:ident),+) => {
         mod $module {
