@@ -195,19 +195,19 @@ async fn link(mut near: TcpStream, target: SocketAddr, mut told: watch::Receiver
     }
 }
 
-/// The lane says to cut now.
-struct CutNow;
+/// The link ends now, with a reset: the lane says so, or one end did.
+struct Reset;
 
 async fn pump(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
     way: Way,
     mut told: watch::Receiver<Settings>,
-) -> Result<(), CutNow> {
+) -> Result<(), Reset> {
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0_u64;
     loop {
-        let Ok(length) = from.read(&mut buffer).await else { return Ok(()) };
+        let length = from.read(&mut buffer).await.map_err(|_| Reset)?;
         let due = Instant::now() + told.borrow().clone().lane(way).delay;
         if length == 0 {
             let _ = to.shutdown().await;
@@ -216,8 +216,7 @@ async fn pump(
         sleep_until(due).await;
         match pass(&buffer[..length], to, way, &mut told, &mut passed).await {
             Ok(true) => {}
-            Ok(false) => return Err(CutNow),
-            Err(_) => return Ok(()),
+            Ok(false) | Err(_) => return Err(Reset),
         }
     }
 }
@@ -300,6 +299,19 @@ mod tests {
         ask(&mut socket, b"again").await.unwrap();
         proxy.cut(Cut::Fin);
         assert_eq!(socket.read(&mut [0; 9]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn passes_a_reset_on() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::start(server.local_addr().unwrap()).await;
+        let mut socket = TcpStream::connect(proxy.addr()).await.unwrap();
+        let (mut behind, _) = server.accept().await.unwrap();
+        socket.write_all(b"x").await.unwrap();
+        behind.read_exact(&mut [0]).await.unwrap();
+        behind.set_zero_linger().unwrap();
+        drop(behind);
+        assert_eq!(socket.read(&mut [0; 9]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]
