@@ -40,5 +40,5 @@ pub use poller::Poller;
 pub use proxy::Proxy;
 pub use publish::Source;
 pub use redis_server::RedisServer;
-pub use topology::{Cluster, Layout, Node, Sentinel, Server};
+pub use topology::{Authority, Cluster, Layout, Node, Sentinel, Server, Standalone};
 pub use wait::eventually;

@@ -4,7 +4,7 @@ mod migration;
 mod view;
 
 use super::node::Role;
-use super::{Layout, Node};
+use super::{Layout, Node, hosts};
 use crate::wait::{PATIENCE, eventually};
 
 pub use migration::Migration;
@@ -56,10 +56,14 @@ impl Cluster {
         &self.nodes
     }
 
-    /// `host:port` of each node, with commas between: what a client is given.
-    pub fn hosts(&self) -> String {
-        let addrs: Vec<_> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
-        addrs.join(",")
+    /// Its URL, with all of its nodes, for the default user.
+    pub fn url(&self) -> String {
+        self.layout.url("+cluster", &hosts(&self.nodes))
+    }
+
+    /// Its URL for another user of the layout.
+    pub fn url_for(&self, user: &str, password: &str) -> String {
+        self.layout.url_for("+cluster", &hosts(&self.nodes), user, password)
     }
 
     /// The slot of a key.
@@ -162,8 +166,7 @@ impl Cluster {
     /// Makes this node known to all others, and them to it.
     async fn meet(&self, node: &Node) {
         for other in self.nodes.iter().filter(|other| other.addr() != node.addr() && other.is_up()) {
-            let bus = other.bus_addr().expect("a node of a cluster has a bus").port();
-            told(node, &["MEET", "127.0.0.1", &other.addr().port().to_string(), &bus.to_string()]).await;
+            told(node, &["MEET", "127.0.0.1", &other.addr().port().to_string(), &bus(other).to_string()]).await;
         }
     }
 
@@ -174,7 +177,7 @@ impl Cluster {
             for node in &up {
                 let Some(view) = view(node).await else { return false };
                 let well = view.members.iter().filter(|member| member.is_well());
-                if well.filter(|member| up.iter().any(|node| node.addr().port() == member.port)).count() < up.len() {
+                if well.filter(|member| up.iter().any(|node| bus(node) == member.bus)).count() < up.len() {
                     return false;
                 }
             }
@@ -214,8 +217,8 @@ impl Cluster {
             views.push(view);
         }
         let well = |view: &View| {
-            let up = self.nodes.iter().filter(|node| node.is_up()).map(|node| node.addr().port());
-            let mut known = up.map(|port| view.members.iter().find(|member| member.port == port));
+            let up = self.nodes.iter().filter(|node| node.is_up()).map(bus);
+            let mut known = up.map(|bus| view.members.iter().find(|member| member.bus == bus));
             view.served() == usize::from(SLOTS) && known.all(|member| member.is_some_and(view::Member::is_well))
         };
         views.iter().all(|view| well(view) && view.shares() == views[0].shares())
@@ -225,6 +228,10 @@ impl Cluster {
 /// What a node knows, if it answers.
 async fn view(node: &Node) -> Option<View> {
     node.ask::<String>("CLUSTER", &["NODES"]).await.ok().map(|text| View::read(&text))
+}
+
+fn bus(node: &Node) -> u16 {
+    node.bus_addr().expect("a node of a cluster has a bus").port()
 }
 
 async fn id(node: &Node) -> String {

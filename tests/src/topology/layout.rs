@@ -1,6 +1,8 @@
 //! What all servers of one topology have in common.
 
-use super::Server;
+use std::sync::Arc;
+
+use super::{Authority, Server};
 
 /// The software of a topology and how it is set up. Made from a [`Server`] alone, it is the plainest there is: nothing
 /// on disk, no password, no proxy.
@@ -10,7 +12,16 @@ pub struct Layout {
     pub(super) durable: bool,
     pub(super) proxied: bool,
     pub(super) password: Option<String>,
+    pub(super) tls: Option<Tls>,
     pub(super) settings: Vec<String>,
+}
+
+/// How a topology speaks TLS, and nothing else, to clients, replicas and other nodes.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    authority: Arc<Authority>,
+    /// Whether clients must show a certificate.
+    mutual: bool,
 }
 
 impl From<Server> for Layout {
@@ -22,7 +33,7 @@ impl From<Server> for Layout {
 impl Layout {
     /// The plainest one of this server.
     pub fn of(server: Server) -> Self {
-        Self { server, durable: false, proxied: false, password: None, settings: Vec::new() }
+        Self { server, durable: false, proxied: false, password: None, tls: None, settings: Vec::new() }
     }
 
     /// Every write is on disk before it is answered, so that a restart loses nothing.
@@ -44,6 +55,18 @@ impl Layout {
         self
     }
 
+    /// All connections are TLS, by certificates of this authority.
+    pub fn tls(mut self, authority: &Arc<Authority>) -> Self {
+        self.tls = Some(Tls { authority: authority.clone(), mutual: false });
+        self
+    }
+
+    /// The same, and clients must show a certificate of this authority.
+    pub fn mutual_tls(mut self, authority: &Arc<Authority>) -> Self {
+        self.tls = Some(Tls { authority: authority.clone(), mutual: true });
+        self
+    }
+
     /// One more user; `rules` as `ACL SETUSER` takes them, password and `on` included: `on >secret ~{t:* &* +@read`.
     pub fn user(self, name: &str, rules: &str) -> Self {
         self.setting(&format!("user {name} {rules}"))
@@ -53,6 +76,23 @@ impl Layout {
     pub fn setting(mut self, line: &str) -> Self {
         self.settings.push(line.to_owned());
         self
+    }
+
+    /// The URL of these hosts for the default user; `kind` is `+sentinel` or the like.
+    pub(super) fn url(&self, kind: &str, hosts: &str) -> String {
+        match &self.password {
+            Some(password) => self.url_for(kind, hosts, "", password),
+            None => format!("{}{kind}://{hosts}", self.scheme()),
+        }
+    }
+
+    /// The URL of these hosts for another user.
+    pub(super) fn url_for(&self, kind: &str, hosts: &str, user: &str, password: &str) -> String {
+        format!("{}{kind}://{user}:{password}@{hosts}", self.scheme())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "rediss" } else { "redis" }
     }
 
     /// What a data node's file holds beside its addresses.
@@ -74,5 +114,19 @@ impl Layout {
         }
         lines.extend(self.settings.iter().cloned());
         lines
+    }
+}
+
+impl Tls {
+    /// What each node's file holds.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let (certificate, key) = self.authority.server();
+        vec![
+            format!("tls-cert-file {}", certificate.display()),
+            format!("tls-key-file {}", key.display()),
+            format!("tls-ca-cert-file {}", self.authority.ca().display()),
+            format!("tls-auth-clients {}", if self.mutual { "yes" } else { "no" }),
+            "tls-replication yes".to_owned(),
+        ]
     }
 }

@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// A running server, or one that was killed and keeps its addresses and its data.
 #[derive(Debug)]
 pub struct Node {
-    server: Server,
+    layout: Layout,
     port: Port,
     bus: Option<Port>,
     proxy: Option<Proxy>,
@@ -62,15 +62,19 @@ impl Node {
         let sentinel = matches!(role, Role::Sentinel(_));
         let password = layout.password.clone().filter(|_| !sentinel);
         let state = Mutex::new(State { password, ..State::default() });
-        let node = Self { server: layout.server, port, bus, proxy, bus_proxy, folder, sentinel, state };
-        config::write(&node, layout, &role);
+        let node = Self { layout: layout.clone(), port, bus, proxy, bus_proxy, folder, sentinel, state };
+        config::write(&node, &role);
         node.start().await;
         node
     }
 
     /// Which software it runs.
     pub fn server(&self) -> Server {
-        self.server
+        self.layout.server
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Where clients find it, and what it tells of itself: its proxy, if it has one.
@@ -107,7 +111,7 @@ impl Node {
     pub async fn start(&self) {
         self.spawn();
         eventually("the server answers", PATIENCE, async || {
-            assert!(self.is_running(), "{} ended: {}", self.server.name(), self.log());
+            assert!(self.is_running(), "{} ended: {}", self.server().name(), self.log());
             self.ask::<String>("PING", &[]).await.is_ok()
         })
         .await;
@@ -117,7 +121,7 @@ impl Node {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).expect("its log");
         // The shell lets the server see a full disk as an error of its write, not as a signal that ends it.
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(self.server.program()).arg(self.path("conf"));
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(self.server().program()).arg(self.path("conf"));
         if self.sentinel {
             command.arg("--sentinel");
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::node::Role;
-use super::{Layout, Node};
+use super::{Layout, Node, hosts};
 use crate::wait::{PATIENCE, eventually};
 
 /// What the sentinels call their primary.
@@ -43,10 +43,14 @@ impl Sentinel {
         &self.sentinels
     }
 
-    /// `host:port` of each sentinel, with commas between: what a client is given.
-    pub fn hosts(&self) -> String {
-        let addrs: Vec<_> = self.sentinels.iter().map(|node| node.addr().to_string()).collect();
-        addrs.join(",")
+    /// Its URL, for the default user.
+    pub fn url(&self) -> String {
+        format!("{}/{NAME}", self.nodes[0].layout().url("+sentinel", &hosts(&self.sentinels)))
+    }
+
+    /// Its URL for another user of the layout.
+    pub fn url_for(&self, user: &str, password: &str) -> String {
+        format!("{}/{NAME}", self.nodes[0].layout().url_for("+sentinel", &hosts(&self.sentinels), user, password))
     }
 
     /// The node that most sentinels name and that is itself a primary; waits while there is none.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod sentinel;
+mod tls;
 
 /// Each function once for each server.
 macro_rules! on_each_server {

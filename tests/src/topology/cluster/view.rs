@@ -12,7 +12,8 @@ pub(super) struct View {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
     pub id: String,
-    pub port: u16,
+    /// The port of its bus: the one for clients is another for each way that a client can come.
+    pub bus: u16,
     pub flags: Vec<String>,
     /// Its primary, if it is a replica.
     pub primary: Option<String>,
@@ -54,7 +55,7 @@ impl Member {
         let (&[id, addr, flags, primary, _, _, epoch, link], slots) = parts.split_first_chunk()?;
         Some(Self {
             id: id.to_owned(),
-            port: addr.split('@').next()?.rsplit_once(':')?.1.parse().ok()?,
+            bus: addr.split_once('@')?.1.split(',').next()?.parse().ok()?,
             flags: flags.split(',').map(str::to_owned).collect(),
             primary: (primary != "-").then(|| primary.to_owned()),
             epoch: epoch.parse().ok()?,
@@ -95,7 +96,7 @@ mod tests {
              c3 127.0.0.1:10003@20003 slave a1 0 1 3 connected\n",
         );
         assert_eq!(view.members.len(), 3);
-        assert_eq!(view.own().map(|own| (own.port, own.epoch)), Some((10_001, 3)));
+        assert_eq!(view.own().map(|own| (own.bus, own.epoch)), Some((20_001, 3)));
         assert!(view.members[0].serves(7) && !view.members[0].serves(9) && view.members[1].serves(16_383));
         assert_eq!(view.served(), 16_384);
         assert_eq!(view.members[2].primary.as_deref(), Some("a1"));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Layout, Node};
+use super::Node;
 use crate::topology::sentinel::NAME;
 
 /// What a node is to the others when it starts for the first time.
@@ -21,16 +21,15 @@ pub(in crate::topology) enum Role<'a> {
 const DOWN_AFTER: u32 = 2_000;
 
 /// Writes it.
-pub(super) fn write(node: &Node, layout: &Layout, role: &Role<'_>) {
-    let folder = node.folder.path().display();
-    let mut lines = vec![
-        format!("port {}", node.port.number()),
-        "bind 127.0.0.1".to_owned(),
-        format!("unixsocket {folder}/control"),
-        format!("dir {folder}"),
-    ];
+pub(super) fn write(node: &Node, role: &Role<'_>) {
+    let (layout, folder, port) = (&node.layout, node.folder.path().display(), node.port.number());
+    let mut lines = vec!["bind 127.0.0.1".to_owned(), format!("unixsocket {folder}/control"), format!("dir {folder}")];
+    match &layout.tls {
+        Some(tls) => lines.extend([vec!["port 0".to_owned(), format!("tls-port {port}")], tls.lines()].concat()),
+        None => lines.push(format!("port {port}")),
+    }
     match role {
-        Role::Sentinel(primary) => lines.extend(sentinel(node, layout, primary)),
+        Role::Sentinel(primary) => lines.extend(sentinel(node, primary)),
         Role::Primary | Role::Replica(_) => {
             lines.extend(layout.lines());
             lines.extend(["replica-announce-ip 127.0.0.1".to_owned()]);
@@ -44,7 +43,7 @@ pub(super) fn write(node: &Node, layout: &Layout, role: &Role<'_>) {
     std::fs::write(node.path("conf"), lines.join("\n") + "\n").expect("its configuration");
 }
 
-fn sentinel(node: &Node, layout: &Layout, primary: &Node) -> Vec<String> {
+fn sentinel(node: &Node, primary: &Node) -> Vec<String> {
     let (own, watched) = (node.addr(), primary.addr());
     let mut lines = vec![
         "sentinel announce-ip 127.0.0.1".to_owned(),
@@ -55,13 +54,14 @@ fn sentinel(node: &Node, layout: &Layout, primary: &Node) -> Vec<String> {
         format!("sentinel failover-timeout {NAME} 4000"),
         format!("sentinel parallel-syncs {NAME} 2"),
     ];
-    if let Some(password) = &layout.password {
+    if let Some(password) = &node.layout.password {
         lines.push(format!("sentinel auth-pass {NAME} {password}"));
     }
     lines
 }
 
 fn cluster(node: &Node) -> Vec<String> {
+    let tls = node.layout.tls.is_some();
     let (bus, announced) = (node.bus.as_ref().map_or(0, |port| port.number()), node.bus_addr());
     vec![
         "cluster-enabled yes".to_owned(),
@@ -69,7 +69,8 @@ fn cluster(node: &Node) -> Vec<String> {
         format!("cluster-node-timeout {DOWN_AFTER}"),
         format!("cluster-port {bus}"),
         "cluster-announce-ip 127.0.0.1".to_owned(),
-        format!("cluster-announce-port {}", node.addr().port()),
+        format!("cluster-announce-{}port {}", if tls { "tls-" } else { "" }, node.addr().port()),
+        format!("tls-cluster {}", if tls { "yes" } else { "no" }),
         format!("cluster-announce-bus-port {}", announced.map_or(0, |addr| addr.port())),
         // A replica that missed writes is promoted all the same: that is one of the faults.
         "cluster-replica-validity-factor 0".to_owned(),
