@@ -1,6 +1,7 @@
 //! One server process of a topology: its life, its ports, its disk, and the way to ask it.
 
 mod config;
+mod faults;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

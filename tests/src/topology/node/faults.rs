@@ -1,0 +1,127 @@
+//! What befalls a node that runs. Each fault holds until what is named beside it ends it.
+
+use std::time::Duration;
+
+use redis::RedisResult;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::Node;
+use crate::wait::{PATIENCE, eventually, now_us};
+
+/// Runs until it is killed.
+const ENDLESS: &str = "while true do end";
+
+impl Node {
+    /// Closes all connections of a kind: `pubsub`, `normal`, `replica` or, at a replica, `master`.
+    pub async fn kill_clients(&self, kind: &str) {
+        self.must("CLIENT", &["KILL", "TYPE", kind, "SKIPME", "yes"]).await;
+    }
+
+    /// Deletes all keys: its own, and so its replicas'.
+    pub async fn flush(&self) {
+        self.must("FLUSHALL", &[]).await;
+    }
+
+    /// Forgets all scripts.
+    pub async fn flush_scripts(&self) {
+        self.must("SCRIPT", &["FLUSH"]).await;
+    }
+
+    /// How often a command was called: `evalsha`, or `client|kill`.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let stats = self.info(&format!("cmdstat_{command}")).await.unwrap_or_default();
+        let calls = stats.strip_prefix("calls=").and_then(|rest| rest.split(',').next()?.parse().ok());
+        calls.unwrap_or(0)
+    }
+
+    /// Lets a replica get no more writes, until [`Node::let_through`], or until it is a primary. Its primary does not
+    /// notice: it takes writes that are lost if the replica is promoted. Two replicas must both be held back, as
+    /// Sentinel takes the one that has more.
+    pub async fn hold_back(&self) {
+        // Its link is closed, and no primary takes this password.
+        self.must("CONFIG", &["SET", "masterauth", "held back"]).await;
+        self.kill_clients("master").await;
+        let link = "master_link_status";
+        eventually("the replica is cut off", PATIENCE, async || self.info(link).await.as_deref() == Some("down")).await;
+    }
+
+    /// Ends [`Node::hold_back`].
+    pub async fn let_through(&self) {
+        let password = self.state().password.clone().unwrap_or_default();
+        self.must("CONFIG", &["SET", "masterauth", &password]).await;
+    }
+
+    /// Makes it refuse writes, as a replica does, until [`Node::writable`]; not for a node of a cluster.
+    pub async fn read_only(&self) {
+        // Of a primary that is not there: nothing listens on its own bus.
+        self.must("REPLICAOF", &["127.0.0.1", "1"]).await;
+    }
+
+    /// Ends [`Node::read_only`].
+    pub async fn writable(&self) {
+        self.must("REPLICAOF", &["NO", "ONE"]).await;
+    }
+
+    /// Leaves it no memory for writes, until [`Node::free_memory`].
+    pub async fn fill_memory(&self) {
+        self.must("CONFIG", &["SET", "maxmemory", "1"]).await;
+    }
+
+    /// Ends [`Node::fill_memory`].
+    pub async fn free_memory(&self) {
+        self.must("CONFIG", &["SET", "maxmemory", "0"]).await;
+    }
+
+    /// Lets no file of its grow any more, until [`Node::free_disk`]: all that it sees of a full disk. A server that
+    /// syncs every write ends itself at the next one; with the setting `appendfsync everysec` it refuses writes.
+    pub fn fill_disk(&self) {
+        self.limit_files(Some(0));
+    }
+
+    /// Ends [`Node::fill_disk`].
+    pub fn free_disk(&self) {
+        self.limit_files(None);
+    }
+
+    fn limit_files(&self, current: Option<u64>) {
+        let id = self.state().process.as_ref().and_then(|process| i32::try_from(process.id()).ok());
+        let pid = id.and_then(Pid::from_raw).expect("it runs");
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current, maximum: None }).expect("a limit for a child");
+    }
+
+    /// Keeps it busy with a script that does not end, until [`Node::idle`]. All others are answered `BUSY`.
+    pub async fn busy(&self) {
+        self.must("CONFIG", &["SET", "lua-time-limit", "1"]).await;
+        let mut connection = self.connection().await.expect("a connection");
+        tokio::spawn(async move {
+            let _: RedisResult<()> = redis::cmd("EVAL").arg(ENDLESS).arg(0).query_async(&mut connection).await;
+        });
+        let refused = async || self.ask::<String>("PING", &[]).await.is_err_and(|e| e.code() == Some("BUSY"));
+        eventually("it is busy", PATIENCE, refused).await;
+    }
+
+    /// Ends [`Node::busy`].
+    pub async fn idle(&self) {
+        self.must("SCRIPT", &["KILL"]).await;
+        eventually("it answers", PATIENCE, async || self.ask::<String>("PING", &[]).await.is_ok()).await;
+    }
+
+    /// Changes the password of the default user, here alone and for good. Connections that are open stay.
+    pub async fn set_password(&self, password: &str) {
+        self.must("CONFIG", &["SET", "requirepass", password]).await;
+        self.state().password = Some(password.to_owned());
+        self.must("CONFIG", &["SET", "masterauth", password]).await;
+        self.must("CONFIG", &["REWRITE"]).await;
+    }
+
+    /// Leaves a stream as it is after the clock was set back by so much: its last id lies that far in the future, and
+    /// the ids that follow count on from there. Two nodes whose clocks differ are alike.
+    pub async fn set_clock_back(&self, stream: &str, by: Duration) {
+        let ahead = Duration::from_micros(now_us()) + by;
+        self.must("XSETID", &[stream, &format!("{}-0", ahead.as_millis())]).await;
+    }
+
+    async fn must(&self, command: &str, args: &[&str]) {
+        self.ask::<()>(command, args).await.unwrap_or_else(|e| panic!("{command} {args:?}: {e}"));
+    }
+}
