@@ -163,6 +163,13 @@ impl Cluster {
         removed
     }
 
+    /// Changes the password of all nodes that are up. Connections that are open stay.
+    pub async fn set_password(&self, password: &str) {
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            node.set_password(password).await;
+        }
+    }
+
     /// Makes this node known to all others, and them to it.
     async fn meet(&self, node: &Node) {
         for other in self.nodes.iter().filter(|other| other.addr() != node.addr() && other.is_up()) {
@@ -231,7 +238,7 @@ async fn view(node: &Node) -> Option<View> {
 }
 
 fn bus(node: &Node) -> u16 {
-    node.bus_addr().expect("a node of a cluster has a bus").port()
+    node.bus().expect("a node of a cluster has a bus")
 }
 
 async fn id(node: &Node) -> String {

@@ -42,8 +42,8 @@ impl Layout {
         self
     }
 
-    /// Each node stands behind proxies of its own, one for clients and replicas, one for the cluster's bus; and these
-    /// are the addresses that the nodes tell.
+    /// Each node stands behind a proxy of its own, for clients and replicas, and tells them the proxy's address as its
+    /// own. The bus of a cluster has none: a node that still speaks on it is not down, though it hears nothing.
     pub fn proxied(mut self) -> Self {
         self.proxied = true;
         self

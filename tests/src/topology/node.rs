@@ -33,7 +33,6 @@ pub struct Node {
     port: Port,
     bus: Option<Port>,
     proxy: Option<Proxy>,
-    bus_proxy: Option<Proxy>,
     folder: TempDir,
     sentinel: bool,
     state: Mutex<State>,
@@ -51,19 +50,13 @@ impl Node {
     /// Starts one that has no data.
     pub(super) async fn begin(layout: &Layout, role: Role<'_>) -> Self {
         let folder = TempDir::with_prefix("tidings-node-").expect("a directory");
-        let local = |port: &Port| SocketAddr::from(([127, 0, 0, 1], port.number()));
         let (port, bus) = (Port::free(), matches!(role, Role::Cluster).then(Port::free));
-        let (mut proxy, mut bus_proxy) = (None, None);
-        if layout.proxied {
-            proxy = Some(Proxy::start(local(&port)).await);
-            if let Some(bus) = &bus {
-                bus_proxy = Some(Proxy::start(local(bus)).await);
-            }
-        }
+        let proxy =
+            if layout.proxied { Some(Proxy::start(([127, 0, 0, 1], port.number()).into()).await) } else { None };
         let sentinel = matches!(role, Role::Sentinel(_));
         let password = layout.password.clone().filter(|_| !sentinel);
         let state = Mutex::new(State { password, ..State::default() });
-        let node = Self { layout: layout.clone(), port, bus, proxy, bus_proxy, folder, sentinel, state };
+        let node = Self { layout: layout.clone(), port, bus, proxy, folder, sentinel, state };
         config::write(&node, &role);
         node.start().await;
         node
@@ -84,10 +77,9 @@ impl Node {
         self.proxy.as_ref().map_or(own, Proxy::addr)
     }
 
-    /// Where other nodes find its bus.
-    pub fn bus_addr(&self) -> Option<SocketAddr> {
-        let own = self.bus.as_ref().map(|port| ([127, 0, 0, 1], port.number()).into());
-        self.bus_proxy.as_ref().map(Proxy::addr).or(own)
+    /// The port of its bus, if it is a node of a cluster. No proxy stands before it.
+    pub(super) fn bus(&self) -> Option<u16> {
+        self.bus.as_ref().map(Port::number)
     }
 
     /// The link from clients and replicas to it.
@@ -97,15 +89,6 @@ impl Node {
     /// If the layout is not proxied.
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("the layout is proxied")
-    }
-
-    /// The link from the other nodes' bus to its own.
-    ///
-    /// # Panics
-    ///
-    /// If the layout is not proxied, or it is no node of a cluster.
-    pub fn bus_proxy(&self) -> &Proxy {
-        self.bus_proxy.as_ref().expect("a proxied layout of a cluster")
     }
 
     /// Starts it with its addresses and the data that it has, and waits until it takes commands.
@@ -190,7 +173,7 @@ impl Node {
     /// A connection of the user who may do everything. It goes past proxies, ports and TLS.
     pub async fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let mut user = RedisConnectionInfo::default().set_skip_set_lib_name();
-        if let Some(password) = &self.state().password {
+        if let Some(password) = self.password() {
             user = user.set_password(password);
         }
         let info = ConnectionAddr::Unix(self.path("control")).into_connection_info()?.set_redis_settings(user);
@@ -209,6 +192,11 @@ impl Node {
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The default user's, as it is now.
+    pub(super) fn password(&self) -> Option<String> {
+        self.state().password.clone()
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {

@@ -94,6 +94,16 @@ impl Sentinel {
         self.successor(old).await
     }
 
+    /// Changes the password of all nodes that are up, and tells the sentinels. Connections that are open stay.
+    pub async fn set_password(&self, password: &str) {
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            node.set_password(password).await;
+        }
+        for sentinel in self.sentinels.iter().filter(|node| node.is_up()) {
+            sentinel.ask::<()>("SENTINEL", &["SET", NAME, "auth-pass", password]).await.expect("SENTINEL SET");
+        }
+    }
+
     async fn successor(&self, old: &Node) -> &Node {
         let mut found = None;
         eventually("another primary", PATIENCE, async || {

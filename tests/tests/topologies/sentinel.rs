@@ -5,7 +5,7 @@ use tidings_tests::{Layout, Sentinel, Server, eventually};
 
 use crate::on_each_server;
 
-on_each_server!(comes_up, fails_over_by_crash, fails_over_on_command);
+on_each_server!(comes_up, fails_over_by_crash, fails_over_on_command, loses_what_was_held_back, changes_its_password);
 
 async fn comes_up(server: Server) {
     let topology = Sentinel::start(server).await;
@@ -39,4 +39,34 @@ async fn fails_over_on_command(server: Server) {
     assert!(old.is_running() && new.addr() != old.addr());
     topology.settled().await;
     assert_eq!(old.info("role").await.as_deref(), Some("slave"));
+}
+
+async fn loses_what_was_held_back(server: Server) {
+    let topology = Sentinel::start(server).await;
+    let old = topology.primary().await;
+    let replicas = topology.replicas().await;
+    for replica in &replicas {
+        replica.hold_back().await;
+    }
+    old.ask::<()>("SET", &["a", "1"]).await.expect("the primary does not notice");
+    let new = topology.crash_failover().await;
+    assert_eq!(new.ask("GET", &["a"]).await, Ok(None::<String>), "the write is lost");
+    for replica in &replicas {
+        replica.let_through().await;
+    }
+    old.start().await;
+    topology.settled().await;
+    assert_eq!(old.ask("GET", &["a"]).await, Ok(None::<String>));
+}
+
+async fn changes_its_password(server: Server) {
+    let topology = Sentinel::start(Layout::of(server).password("old")).await;
+    topology.set_password("new").await;
+    for node in topology.nodes() {
+        node.kill_clients("normal").await;
+        node.kill_clients("replica").await;
+    }
+    topology.settled().await;
+    let old = topology.primary().await.addr();
+    assert_ne!(topology.failover().await.addr(), old);
 }

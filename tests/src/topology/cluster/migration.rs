@@ -33,9 +33,9 @@ impl<'a> Migration<'a> {
             if keys.is_empty() {
                 return moved;
             }
-            let password = self.cluster.layout.password.as_deref();
+            let password = self.to.password();
             let mut args = vec!["127.0.0.1", &port, "", "0", "1000"];
-            args.extend(password.map(|password| ["AUTH", password]).into_iter().flatten());
+            args.extend(password.iter().flat_map(|password| ["AUTH", password]));
             args.push("KEYS");
             args.extend(keys.iter().map(String::as_str));
             let answer: RedisResult<String> = self.from.ask("MIGRATE", &args).await;

@@ -62,7 +62,7 @@ fn sentinel(node: &Node, primary: &Node) -> Vec<String> {
 
 fn cluster(node: &Node) -> Vec<String> {
     let tls = node.layout.tls.is_some();
-    let (bus, announced) = (node.bus.as_ref().map_or(0, |port| port.number()), node.bus_addr());
+    let bus = node.bus().unwrap_or_default();
     vec![
         "cluster-enabled yes".to_owned(),
         "cluster-config-file nodes.conf".to_owned(),
@@ -71,7 +71,7 @@ fn cluster(node: &Node) -> Vec<String> {
         "cluster-announce-ip 127.0.0.1".to_owned(),
         format!("cluster-announce-{}port {}", if tls { "tls-" } else { "" }, node.addr().port()),
         format!("tls-cluster {}", if tls { "yes" } else { "no" }),
-        format!("cluster-announce-bus-port {}", announced.map_or(0, |addr| addr.port())),
+        format!("cluster-announce-bus-port {bus}"),
         // A replica that missed writes is promoted all the same: that is one of the faults.
         "cluster-replica-validity-factor 0".to_owned(),
         "cluster-allow-replica-migration no".to_owned(),

@@ -47,7 +47,7 @@ impl Node {
 
     /// Ends [`Node::hold_back`].
     pub async fn let_through(&self) {
-        let password = self.state().password.clone().unwrap_or_default();
+        let password = self.password().unwrap_or_default();
         self.must("CONFIG", &["SET", "masterauth", &password]).await;
     }
 
