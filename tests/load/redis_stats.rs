@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidings_tests::RedisServer;
+use tidings_tests::Standalone;
 
 /// What a Redis has done until now.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,7 +15,7 @@ pub struct RedisStats {
 
 impl RedisStats {
     /// Asks it.
-    pub async fn of(redis: &RedisServer) -> Self {
+    pub async fn of(redis: &Standalone) -> Self {
         let cpu: String = redis.ask("INFO", &["cpu"]).await.expect("INFO");
         let commands: String = redis.ask("INFO", &["commandstats"]).await.expect("INFO");
         Self { cpu: seconds(&cpu), calls: calls(&commands) }

@@ -2,7 +2,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`redis_server`], [`gateway`] | the servers under test, each a child process on ports of its own |
+//! | [`topology`] | Redis: one server, Sentinel or Cluster, and the faults that befall them |
+//! | [`gateway`] | the gateway under test, a child process on ports of its own |
 //! | [`proxy`] | a TCP link that can be cut, frozen, slowed and refused |
 //! | [`lines`], [`sse`], [`conduct`] | the event stream as the standard reads it, and what our server must never send |
 //! | [`http`], [`client`], [`poller`] | the ways to a gateway; an EventSource and a long poller, as many as a test wants |
@@ -27,7 +28,6 @@ pub mod process;
 pub mod proxy;
 pub mod publish;
 pub mod record;
-pub mod redis_server;
 pub mod sse;
 pub mod topology;
 pub mod wait;
@@ -39,6 +39,5 @@ pub use oracle::Oracle;
 pub use poller::Poller;
 pub use proxy::Proxy;
 pub use publish::Source;
-pub use redis_server::RedisServer;
 pub use topology::{Authority, Cluster, Layout, Node, Sentinel, Server, Standalone};
 pub use wait::eventually;

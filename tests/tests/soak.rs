@@ -11,7 +11,7 @@ use tidings_shared::Partitions;
 use tidings_tests::client::Options;
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Gateway, Oracle, Poller, Proxy, RedisServer, Setup, Source, eventually};
+use tidings_tests::{Client, Gateway, Oracle, Poller, Proxy, Setup, Source, Standalone, eventually};
 
 /// The order of faults of every ordinary run. To hunt, `TIDINGS_SOAK_SEED` sets another, and `TIDINGS_SOAK_PARTITIONS`
 /// more partitions than one.
@@ -83,7 +83,7 @@ impl fmt::Display for Fault {
 }
 
 struct Fire {
-    redis: RedisServer,
+    redis: Standalone,
     links: Vec<Proxy>,
     gateways: Vec<Gateway>,
     clients: Vec<Client>,
@@ -160,7 +160,7 @@ async fn publish(source: Source, seed: u64, stop: Arc<AtomicBool>) {
 
 impl Fire {
     async fn start(oracle: &Arc<Oracle>, seed: u64, partitions: Partitions) -> Self {
-        let redis = RedisServer::durable().await;
+        let redis = Standalone::durable().await;
         let (mut links, mut gateways) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let link = Proxy::start(redis.addr()).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use tidings_tests::client::Options;
 use tidings_tests::gateway::publics;
-use tidings_tests::{Client, Gateway, RedisServer, Setup, eventually};
+use tidings_tests::{Client, Gateway, Setup, Standalone, eventually};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bench::Bench;
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs it once.
 pub async fn run(bench: &mut Bench) -> Vec<Row> {
-    let redis = RedisServer::volatile().await;
+    let redis = Standalone::volatile().await;
     let setup = Setup::redis(&redis.url()).with("server.workers", "1").with("drain.window", WINDOW);
     let setup = tuned(setup, &bench.options);
     let mut gateways = setup.start_many(GATEWAYS).await;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tidings_tests::{Certificate, Gateway, RedisServer, Setup};
+use tidings_tests::{Certificate, Gateway, Setup, Standalone};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use nchan::Nchan;
@@ -34,7 +34,7 @@ pub struct Server {
 
 enum Kind {
     Raw(Child),
-    Gateway { gateway: Box<Gateway>, redis: Option<RedisServer>, _certificate: Option<Certificate> },
+    Gateway { gateway: Box<Gateway>, redis: Option<Standalone>, _certificate: Option<Certificate> },
     Nchan { _nchan: Nchan },
     Peer,
 }
@@ -97,7 +97,7 @@ impl Server {
         let GatewayKind { workers, over, streams } = kind;
         let redis = match options.store {
             Store::Memory => None,
-            Store::Redis => Some(RedisServer::volatile().await),
+            Store::Redis => Some(Standalone::volatile().await),
         };
         let setup = match &redis {
             None => Setup::memory(),
@@ -153,7 +153,7 @@ impl Server {
     }
 
     /// The Redis behind it, if it has one.
-    pub fn redis(&self) -> Option<&RedisServer> {
+    pub fn redis(&self) -> Option<&Standalone> {
         match &self.kind {
             Kind::Gateway { redis, .. } => redis.as_ref(),
             _ => None,

@@ -45,7 +45,7 @@ async fn waiting(gateway: &Gateway) -> f64 {
 
 #[tokio::test]
 async fn when_redis_comes_back_without_its_data() {
-    let mut stage = Stage::with(1, spread).await;
+    let stage = Stage::with(1, spread).await;
     let clients = herd(50, &publics(&stage.gateways));
     all_ready(&clients).await;
     stage.source.publish_many(&["a", "b"], 5).await;

@@ -26,11 +26,11 @@ mod topics;
 
 use std::sync::Arc;
 
-use tidings_tests::{Client, Gateway, Oracle, Proxy, RedisServer, Setup, Source};
+use tidings_tests::{Client, Gateway, Oracle, Proxy, Setup, Source, Standalone};
 
 /// One Redis, some gateways on it, and a publisher that speaks to Redis.
 struct Stage {
-    redis: RedisServer,
+    redis: Standalone,
     gateways: Vec<Gateway>,
     oracle: Arc<Oracle>,
     source: Source,
@@ -44,7 +44,7 @@ impl Stage {
 
     /// The same, its gateways set up in some way.
     async fn with(gateways: usize, set: impl FnOnce(Setup) -> Setup) -> Self {
-        let redis = RedisServer::durable().await;
+        let redis = Standalone::durable().await;
         let gateways = set(Setup::redis(&redis.url())).start_many(gateways).await;
         let oracle = Oracle::new();
         let source = Source::connect(&redis.url(), &oracle).await;

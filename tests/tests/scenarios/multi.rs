@@ -6,7 +6,7 @@ use tidings_publisher::Publisher;
 use tidings_shared::Partitions;
 use tidings_tests::gateway::publics;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Oracle, Proxy, RedisServer, Setup, Source};
+use tidings_tests::{Client, Oracle, Proxy, Setup, Source, Standalone};
 
 use crate::{Stage, memory};
 
@@ -46,7 +46,7 @@ async fn an_event_to_several_followed_addresses_comes_once_in_memory() {
 
 #[tokio::test]
 async fn four_partitions_resume_from_one_cursor() {
-    let redis = RedisServer::durable().await;
+    let redis = Standalone::durable().await;
     let mut gateways = Setup::redis(&redis.url()).with("store.partitions", "4").start_many(2).await;
     let partitions = Partitions::new(4).unwrap();
     let oracle = Oracle::of(partitions);

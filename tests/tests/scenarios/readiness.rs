@@ -3,7 +3,7 @@
 use tidings_tests::client::Options;
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Proxy, RedisServer, Setup, eventually, http};
+use tidings_tests::{Client, Proxy, Setup, Standalone, eventually, http};
 
 use crate::{Stage, memory};
 
@@ -52,7 +52,7 @@ async fn a_connection_in_an_outage_is_told_to_come_again() {
 
 #[tokio::test]
 async fn publishing_in_an_outage_fails_and_says_when_to_try_again() {
-    let mut stage = Stage::of(1).await;
+    let stage = Stage::of(1).await;
     stage.redis.kill();
     let gateway = &stage.gateways[0];
     eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
@@ -65,7 +65,7 @@ async fn publishing_in_an_outage_fails_and_says_when_to_try_again() {
 
 #[tokio::test]
 async fn a_gateway_that_starts_before_redis_becomes_ready_with_it() {
-    let mut redis = RedisServer::volatile().await;
+    let redis = Standalone::volatile().await;
     redis.kill();
     let gateway = Setup::redis(&redis.url()).start_unready().await;
     let (status, _) = gateway.admin_get("/readyz").await;

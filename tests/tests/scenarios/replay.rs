@@ -196,7 +196,7 @@ async fn after_redis_closed_only_the_subscription() {
 }
 
 /// What holds after a restart: all is told, and what comes then is delivered again.
-async fn restarted(mut stage: Stage, with_data: bool) {
+async fn restarted(stage: Stage, with_data: bool) {
     let client = Client::open("client", &publics(&stage.gateways), &["a", "b"]);
     client.ready().await;
     stage.source.publish_many(&["a"], 10).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_tests::client::Options;
 use tidings_tests::gateway::publics;
-use tidings_tests::{Client, Gateway, RedisServer, eventually};
+use tidings_tests::{Client, Gateway, Standalone, eventually};
 
 use crate::Stage;
 
@@ -96,7 +96,7 @@ async fn a_resume_that_it_does_not_cover_costs_one_read() {
 
 #[tokio::test]
 async fn over_four_partitions_it_costs_four() {
-    let redis = RedisServer::durable().await;
+    let redis = Standalone::durable().await;
     let setup = tidings_tests::Setup::redis(&redis.url()).with("store.partitions", "4");
     let gateways = setup.start_many(2).await;
     let topics: Vec<String> = (0..40).map(|n| format!("orders/{n}")).collect();
