@@ -15,6 +15,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crc::{CRC_16_XMODEM, Crc};
+
 use crate::{Address, Invalid, Partition, limits};
 
 /// The name that all keys of one installation share.
@@ -59,7 +61,17 @@ pub struct Keys {
     tag: String,
 }
 
+/// How many slots a cluster has.
+const SLOTS: u16 = 16_384;
+const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
+
 impl Keys {
+    /// The slot of a cluster in which all of them are: the CRC-16 (XMODEM) of what stands between the braces.
+    pub fn slot(&self) -> u16 {
+        let tag = self.tag.trim_start_matches('{').trim_end_matches("}:");
+        CRC.checksum(tag.as_bytes()) % SLOTS
+    }
+
     /// The journal, and the channel of end marks.
     pub fn journal(&self) -> String {
         format!("{}j", self.tag)
@@ -119,6 +131,16 @@ mod tests {
             let _ = keys.address(&text);
             let _ = text.parse::<Namespace>();
         }
+    }
+
+    #[test]
+    fn slots_are_those_of_a_cluster() {
+        // As told by CLUSTER KEYSLOT.
+        let slot = |namespace: &str, number| {
+            let partition = Partitions::CLUSTER.get(number).unwrap();
+            namespace.parse::<Namespace>().unwrap().keys(partition).slot()
+        };
+        assert_eq!([slot("tidings", 0), slot("tidings", 15), slot("shop.eu_1", 7)], [1405, 14434, 4949]);
     }
 
     #[test]

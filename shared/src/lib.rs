@@ -9,6 +9,7 @@
 //! | [`event`], [`message`] | what is published, and how it travels |
 //! | [`id`], [`epoch`], [`cursor`] | places in a history |
 //! | [`partition`], [`keys`], [`entry`], [`script`] | the Redis contract |
+//! | [`store_url`] | where the store is |
 //! | [`limits`], [`invalid`] | bounds, and the error that names what broke one |
 #![deny(missing_docs)]
 
@@ -26,6 +27,7 @@ pub mod partition;
 pub mod pattern;
 pub mod retention;
 pub mod script;
+pub mod store_url;
 pub mod topic;
 pub mod user;
 
@@ -39,5 +41,6 @@ pub use message::Message;
 pub use partition::{Partition, Partitions};
 pub use pattern::Pattern;
 pub use retention::Retention;
+pub use store_url::RedisUrl;
 pub use topic::Topic;
 pub use user::User;

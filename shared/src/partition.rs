@@ -34,6 +34,9 @@ impl Partitions {
     /// The default: all addresses in one order.
     pub const ONE: Partitions = Partitions(1);
 
+    /// The default on a cluster: a few for each of its primaries, so that all have a share of the work.
+    pub const CLUSTER: Partitions = Partitions(16);
+
     /// A count of partitions.
     pub fn new(count: u16) -> Result<Self, Invalid> {
         if (1..=limits::PARTITIONS).contains(&count) {

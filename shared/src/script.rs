@@ -6,14 +6,30 @@
 use crate::keys::Keys;
 use crate::{Address, Epoch, Id, Retention};
 
+/// A script that sends on channels, with the command by which it does.
+macro_rules! sending {
+    ($command:literal, $file:literal) => {
+        concat!("local PUBLISH = '", $command, "'\n", include_str!($file))
+    };
+}
+
 /// Publishes an event.
-pub const PUBLISH: &str = include_str!("script/publish.lua");
+pub const PUBLISH: &str = sending!("PUBLISH", "script/publish.lua");
 /// Proves the way through the server and lifts the journal.
-pub const BEACON: &str = include_str!("script/beacon.lua");
+pub const BEACON: &str = sending!("PUBLISH", "script/beacon.lua");
 /// Reads what addresses got after a place.
 pub const HISTORY: &str = include_str!("script/history.lua");
 /// Reads which addresses got anything after a place.
 pub const MISSED: &str = include_str!("script/missed.lua");
+
+/// The scripts that are others on a cluster: there channels are sharded, as else each message would go to all its servers.
+/// Keys, arguments and answers are the same.
+pub mod cluster {
+    /// [`PUBLISH`](super::PUBLISH) on a cluster.
+    pub const PUBLISH: &str = sending!("SPUBLISH", "script/publish.lua");
+    /// [`BEACON`](super::BEACON) on a cluster.
+    pub const BEACON: &str = sending!("SPUBLISH", "script/beacon.lua");
+}
 
 /// A script with its keys and arguments, for any client to send.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 -- KEYS: journal, epoch
 -- ARGV: channel, highest id seen, epoch to start with, run id of this server, 1 on attaching, events, age, journal entries
 -- Answers: epoch, last id of the journal
+-- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
 local function above(a, b)
   local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
@@ -47,5 +48,5 @@ else
     end
   end
 end
-redis.call('PUBLISH', ARGV[1], '1 ' .. last .. ' ' .. epoch)
+redis.call(PUBLISH, ARGV[1], '1 ' .. last .. ' ' .. epoch)
 return { epoch, last }

@@ -2,6 +2,7 @@
 -- KEYS: journal, epoch, one stream per address, [idempotency key]
 -- ARGV: message, epoch to start with, events, age, journal entries, age of the key (0: there is none), one address per stream
 -- Answers: id, epoch, 1 if the key was known
+-- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
 local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal')
 local epoch = kept[1]
 if not epoch then
@@ -27,10 +28,10 @@ local sent = '1 ' .. id .. ' ' .. epoch .. ' ' .. ARGV[1]
 for i = 3, #ARGV - 4 do
   redis.call('XADD', KEYS[i], 'MAXLEN', '~', kept[2] or ARGV[3], id, 'm', ARGV[1])
   redis.call('PEXPIREAT', KEYS[i], gone)
-  redis.call('PUBLISH', KEYS[i], sent)
+  redis.call(PUBLISH, KEYS[i], sent)
 end
 if string.find(ARGV[1], '^%a*m') then
-  redis.call('PUBLISH', KEYS[1], '1 ' .. id .. ' ' .. epoch)
+  redis.call(PUBLISH, KEYS[1], '1 ' .. id .. ' ' .. epoch)
 end
 if key_age > 0 then
   redis.call('SET', KEYS[#KEYS], id, 'PX', key_age)
