@@ -1,13 +1,15 @@
 //! How a publisher is configured.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tidings_shared::keys::Namespace;
 use tidings_shared::{Partitions, limits};
 
 use crate::sender::Sender;
-use crate::transport::{Http, KeyAges, Link, Redis, Scheme, Transport};
+use crate::store::{Primaries, RedisUrl, TlsFiles};
+use crate::transport::{Http, KeyAges, Redis, Transport, Way};
 use crate::{Error, Publisher};
 
 /// Settings of a [`Publisher`]; each has a default.
@@ -16,7 +18,8 @@ use crate::{Error, Publisher};
 pub struct Builder {
     url: String,
     namespace: Namespace,
-    partitions: Partitions,
+    partitions: Option<Partitions>,
+    tls: TlsFiles,
     retries: u32,
     timeout: Duration,
     notify_bytes: usize,
@@ -32,7 +35,8 @@ impl Builder {
         Self {
             url: url.into(),
             namespace: Namespace::default(),
-            partitions: Partitions::ONE,
+            partitions: None,
+            tls: TlsFiles::default(),
             retries: 3,
             timeout: Duration::from_secs(2),
             notify_bytes: 1024 * 1024,
@@ -41,16 +45,35 @@ impl Builder {
         }
     }
 
-    /// The name that all keys of the installation share. Default: `tidings`. Only for `redis://`.
+    /// The name that all keys of the installation share. Default: `tidings`. Only for Redis.
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = namespace;
         self
     }
 
-    /// How many partitions the namespace has. Default: 1. Every publisher and gateway of a namespace must agree on it:
-    /// with another count, events go where nobody looks. Only for `redis://`.
+    /// How many partitions the namespace has. Default: 16 on a cluster, else 1. Every publisher and gateway of a
+    /// namespace must agree on it: with another count, events go where nobody looks. Only for Redis.
     pub fn partitions(mut self, partitions: Partitions) -> Self {
-        self.partitions = partitions;
+        self.partitions = Some(partitions);
+        self
+    }
+
+    /// The authorities to trust, in a PEM file, instead of those of the system. Only for `rediss` URLs.
+    pub fn tls_ca(mut self, ca: impl Into<PathBuf>) -> Self {
+        self.tls.ca = Some(ca.into());
+        self
+    }
+
+    /// The client certificate and its key, in PEM files, for servers that ask for one. They are read again with each
+    /// connection, so a renewed one is taken. Only for `rediss` URLs.
+    pub fn tls_certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        (self.tls.cert, self.tls.key) = (Some(cert.into()), Some(key.into()));
+        self
+    }
+
+    /// All files of TLS at once.
+    pub fn tls(mut self, files: TlsFiles) -> Self {
+        self.tls = files;
         self
     }
 
@@ -74,7 +97,7 @@ impl Builder {
         self
     }
 
-    /// How long Redis remembers the idempotency keys that callers give. Default: 10 minutes. Only for `redis://`.
+    /// How long Redis remembers the idempotency keys that callers give. Default: 10 minutes. Only for Redis.
     pub fn key_age(mut self, age: Duration) -> Self {
         self.key_age = age;
         self
@@ -82,7 +105,7 @@ impl Builder {
 
     /// How long Redis remembers the keys that are made up for the retries of events without one; about 200 bytes of
     /// Redis memory each. Default: twice the longest that all attempts of one call can take, about 20 s, so that no
-    /// retry comes after its key is forgotten. Only for `redis://`.
+    /// retry comes after its key is forgotten. Only for Redis.
     pub fn retry_age(mut self, age: Duration) -> Self {
         self.retry_age = Some(age);
         self
@@ -96,23 +119,25 @@ impl Builder {
         Ok(publisher)
     }
 
-    /// A publisher that connects with its first event. Fails only for a URL that is not valid.
+    /// A publisher that connects with its first event. Fails only for a URL or files of TLS that are not
+    /// valid.
     ///
     /// # Panics
     ///
     /// Outside of a Tokio runtime, as it starts the task that sends what [`Publisher::notify`] takes.
     pub fn lazy(self) -> Result<Publisher, Error> {
-        let transport = match Scheme::of(&self.url)? {
-            Scheme::Redis => Transport::Redis(Box::new(self.redis()?)),
-            Scheme::Http => Transport::Http(Http::new(&self.url, self.timeout)?),
+        let transport = match Way::of(&self.url)? {
+            Way::Redis(url) => Transport::Redis(Box::new(self.redis(&url)?)),
+            Way::Http => Transport::Http(Http::new(&self.url, self.timeout)?),
         };
         Ok(Publisher::start(Sender::new(transport, self.retries), self.notify_bytes))
     }
 
-    fn redis(&self) -> Result<Redis, Error> {
-        let link = Link::new(&self.url, self.timeout)?;
+    fn redis(&self, url: &RedisUrl) -> Result<Redis, Error> {
+        let primaries = Primaries::new(url, self.tls.clone(), self.timeout)?;
+        let partitions = self.partitions.unwrap_or_else(|| url.partitions());
         let ages = KeyAges { given: self.key_age, made_up: self.retry_age.unwrap_or_else(|| self.default_retry_age()) };
-        Ok(Redis::new(link, &self.namespace, self.partitions, ages, self.timeout))
+        Ok(Redis::new(primaries, &self.namespace, partitions, ages, self.timeout))
     }
 
     fn default_retry_age(&self) -> Duration {
@@ -128,6 +153,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("namespace", &self.namespace)
             .field("partitions", &self.partitions)
+            .field("tls", &self.tls)
             .field("retries", &self.retries)
             .field("timeout", &self.timeout)
             .field("notify_bytes", &self.notify_bytes)

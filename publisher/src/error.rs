@@ -15,11 +15,14 @@ pub enum ErrorKind {
     InvalidEvent,
     /// The URL is not one that a publisher can use.
     InvalidUrl,
+    /// A file of [`TlsFiles`](crate::store::TlsFiles) cannot be used.
+    InvalidTls,
     /// The store or the gateway is away, or busy with itself. Later may work.
     Unavailable,
     /// No answer came in time. The event may or may not have been published; later may work.
     Timeout,
-    /// The other side does not let this publisher do it: password, permission, or no such API there.
+    /// The other side does not let this publisher do it, or is not who it should be: password, permission, certificate,
+    /// a key of ours that holds something else, or no such API there.
     Refused,
     /// The other side answered what no store or gateway of this version answers.
     Protocol,
@@ -49,6 +52,13 @@ impl Error {
     /// A failure of this kind that a sentence explains.
     pub(crate) fn told(kind: ErrorKind, sentence: impl Into<String>) -> Self {
         Self::new(kind, Sentence(sentence.into()))
+    }
+
+    /// The failure that several make together; retryable if one of them is.
+    pub(crate) fn of_all(failures: Vec<Self>) -> Self {
+        let kind = failures.iter().find(|failure| failure.is_retryable()).or(failures.first()).map(Self::kind);
+        let causes = failures.iter().filter_map(|failure| failure.source.as_ref()).map(ToString::to_string);
+        Self::told(kind.unwrap_or(ErrorKind::Unavailable), causes.collect::<Vec<_>>().join("; "))
     }
 
     /// The publisher was shut down.
@@ -95,6 +105,7 @@ impl fmt::Display for ErrorKind {
         f.write_str(match self {
             Self::InvalidEvent => "the event is not valid",
             Self::InvalidUrl => "the URL is not valid",
+            Self::InvalidTls => "TLS is not possible",
             Self::Unavailable => "the store is not available",
             Self::Timeout => "no answer came in time",
             Self::Refused => "the store refused",

@@ -23,6 +23,7 @@
 //! | `publisher`, `builder` | the handle and its settings |
 //! | `sender`, `parcel`, `backoff` | an event made ready, and sending it with retries |
 //! | `transport` | the ways it can go: Redis, a gateway's API, nowhere |
+//! | [`store`], `renewed` | reaching Redis in all its topologies |
 //! | `notify` | the queue and the task behind [`Publisher::notify`] |
 //! | `tail` | following addresses from a terminal (feature `cli`) |
 //!
@@ -36,8 +37,10 @@ mod notify;
 mod parcel;
 mod publisher;
 mod receipt;
+mod renewed;
 mod sender;
 mod stats;
+pub mod store;
 #[cfg(feature = "cli")]
 pub mod tail;
 mod transport;

@@ -28,8 +28,14 @@ struct Inner {
 }
 
 impl Publisher {
-    /// Connects to a store with the defaults of [`Publisher::builder`]: `redis://[user:password@]host[:port][/database]`,
-    /// or `http://host[:port]` of a gateway's admin listener.
+    /// Connects to a store with the defaults of [`Publisher::builder`]. The URL is one of
+    ///
+    /// - `redis://[[user]:password@]host[:port][/database]`: one server
+    /// - `redis+sentinel://[[user]:password@]host[:port],…/primary[/database]`: the primary that these sentinels tell;
+    ///   their own login as `?sentinel_user=…&sentinel_password=…`
+    /// - `redis+cluster://[[user]:password@]host[:port],…`: the cluster of which these are some nodes
+    /// - `rediss…` in place of `redis`: the same over TLS
+    /// - `http://host[:port]`: a gateway's admin listener
     pub async fn connect(url: impl Into<String>) -> Result<Self, Error> {
         Self::builder(url).connect().await
     }

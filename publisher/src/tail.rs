@@ -11,7 +11,8 @@ use tidings_shared::message::json_string;
 use tidings_shared::{Address, Partitions};
 
 use crate::Error;
-use crate::transport::Scheme;
+use crate::store::TlsFiles;
+use crate::transport::Way;
 
 /// One thing that a tail has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Follow {
     pub namespace: Namespace,
     /// Only for `redis://`.
     pub partitions: Partitions,
+    /// Only for `rediss://`.
+    pub tls: TlsFiles,
 }
 
 /// Follows addresses until it is dropped. When the connection breaks it comes back by itself, and tells what was missed
@@ -63,9 +66,9 @@ enum Source {
 impl Tail {
     /// Connects to the store or gateway at `url` and follows. Fails if that is away now.
     pub async fn start(url: &str, follow: Follow) -> Result<Self, Error> {
-        let source = match Scheme::of(url)? {
-            Scheme::Redis => Source::Redis(Box::new(redis::RedisTail::start(url, follow).await?)),
-            Scheme::Http => Source::Http(Box::new(http::HttpTail::start(url, follow).await?)),
+        let source = match Way::of(url)? {
+            Way::Redis(url) => Source::Redis(Box::new(redis::RedisTail::start(&url, follow).await?)),
+            Way::Http => Source::Http(Box::new(http::HttpTail::start(url, follow).await?)),
         };
         Ok(Self { source })
     }

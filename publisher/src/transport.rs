@@ -1,21 +1,21 @@
 //! The ways an event can go.
 
+mod courier;
 mod http;
 mod link;
 mod problem;
 mod redis;
 
 pub(crate) use http::Http;
-pub(crate) use link::Link;
 pub(crate) use redis::{KeyAges, Redis};
 #[cfg(feature = "cli")]
 pub(crate) use {
     http::{client, endpoint, failure as http_failure},
-    link::{connection_info as redis_info, failure as redis_failure},
     problem::Problem,
 };
 
 use crate::parcel::{Form, Parcel};
+use crate::store::{RedisUrl, WrongUrl};
 use crate::{Error, ErrorKind, Receipt};
 
 /// Where a publisher sends its events.
@@ -29,27 +29,26 @@ pub(crate) enum Transport {
 }
 
 /// Which transport a URL asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    Redis,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    Redis(RedisUrl),
     Http,
 }
 
-impl Scheme {
-    /// Reads the scheme alone: the rest may hold a password, which no error repeats.
+impl Way {
+    /// Reads a URL. No error repeats it, as it may hold a password.
     pub(crate) fn of(url: &str) -> Result<Self, Error> {
-        match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("redis") => Ok(Self::Redis),
-            Some("http") => Ok(Self::Http),
-            Some(other) if other.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) => {
-                Err(Error::told(ErrorKind::InvalidUrl, format!("{other}:// is not supported; use {ALLOWED}")))
-            }
-            _ => Err(Error::told(ErrorKind::InvalidUrl, format!("use {ALLOWED}"))),
+        if url.starts_with("http://") {
+            return Ok(Self::Http);
         }
+        let expected = match url.parse() {
+            Ok(url) => return Ok(Self::Redis(url)),
+            Err(WrongUrl::Scheme) => format!("{}, or http://host[:port] of a gateway", RedisUrl::ALLOWED),
+            Err(wrong) => wrong.to_string(),
+        };
+        Err(Error::told(ErrorKind::InvalidUrl, format!("expected {expected}")))
     }
 }
-
-const ALLOWED: &str = "redis://[user:password@]host[:port][/database] or http://host[:port]";
 
 impl Transport {
     /// The form of body that it sends.
@@ -79,7 +78,7 @@ impl Transport {
     /// Sends the parcels once, in order; one answer for each. `Err` if all of them failed alike.
     pub(crate) async fn attempt(&self, parcels: &[&Parcel]) -> Result<Vec<Result<Receipt, Error>>, Error> {
         match self {
-            Self::Redis(redis) => redis.attempt(parcels).await,
+            Self::Redis(redis) => Ok(redis.attempt(parcels).await),
             Self::Http(http) => http.attempt(parcels).await,
             Self::Disabled => Ok(parcels.iter().map(|_| Ok(Receipt::default())).collect()),
         }
@@ -92,13 +91,15 @@ mod tests {
 
     #[test]
     fn names_what_is_allowed_and_never_repeats_the_url() {
-        assert_eq!(Scheme::of("redis://h").unwrap(), Scheme::Redis);
-        assert_eq!(Scheme::of("http://h").unwrap(), Scheme::Http);
-        for url in ["rediss://u:secret@h", "redis+cluster://h", "https://h", "secret", "", "a secret://h", "redis:h"] {
-            let error = Scheme::of(url).unwrap_err();
+        assert!(matches!(Way::of("rediss+cluster://h").unwrap(), Way::Redis(url) if url.is_cluster()));
+        assert_eq!(Way::of("http://h").unwrap(), Way::Http);
+        for url in
+            ["secret+redis://h", "https://secret", "secret", "", "a secret://h", "redis:secret", "redis://secret@h"]
+        {
+            let error = Way::of(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidUrl);
             let text = format!("{error} {error:?}");
-            assert!(text.contains(ALLOWED) && !text.contains("secret"), "{text}");
+            assert!(text.contains("expected ") && !text.contains("secret"), "{text}");
         }
     }
 }

@@ -170,7 +170,11 @@ async fn says_what_is_wrong_and_ends_with_64() {
         (&["publish", "--ndjson", "/none"], "/none"),
         (&["publish", "a", "--partitions", "33"], "1 to 32"),
         (&["publish", "a", "--namespace", "{"], "namespace"),
-        (&["publish", "a", "--store", "rediss://u:geheim@h"], "rediss:// is not supported"),
+        (&["publish", "a", "--store", "rediss+cluster://u:geheim@h/1"], "expected no database"),
+        (&["publish", "a", "--store", "rediss://h", "--tls-ca", "/none"], "/none cannot be read"),
+        (&["publish", "a", "--store", "redis://h", "--tls-ca", "/none"], "begins with rediss"),
+        (&["publish", "a", "--store", "rediss://h", "--tls-key", "/none"], "one of them is missing"),
+        (&["tail", "a", "--store", "redis+cluster://u:geheim@h"], "cannot follow a cluster yet"),
         (&["tail", "a//b"], "expected a topic"),
         (&["dance"], "dance"),
     ] {

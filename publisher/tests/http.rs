@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tidings_publisher::store::TlsFiles;
 use tidings_publisher::tail::{Follow, Line, Tail};
 use tidings_publisher::{ErrorKind, Event, Namespace, Partitions, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -182,6 +183,7 @@ async fn a_tail_comes_back_where_it_was() {
         cursor: Some("c0".to_owned()),
         namespace: Namespace::default(),
         partitions: Partitions::ONE,
+        tls: TlsFiles::default(),
     };
     let mut tail = Tail::start(&stub.url(), follow).await.unwrap();
     let mut lines = Vec::new();
@@ -209,7 +211,13 @@ async fn a_tail_ends_where_coming_back_is_of_no_use() {
     let problem = r#"{"field":"topic","value":"x","expected":"y"}"#;
     let stub = Stub::start(&[stream("retry: 1\n\n"), answer("400 Bad Request", problem)]).await;
     let addresses = vec!["a".parse().unwrap()];
-    let follow = Follow { addresses, cursor: None, namespace: Namespace::default(), partitions: Partitions::ONE };
+    let follow = Follow {
+        addresses,
+        cursor: None,
+        namespace: Namespace::default(),
+        partitions: Partitions::ONE,
+        tls: TlsFiles::default(),
+    };
     let mut tail = Tail::start(&stub.url(), follow).await.unwrap();
     let end = loop {
         if let Err(error) = tail.next().await {

@@ -6,7 +6,7 @@ use tidings_shared::cursor::Place;
 use tidings_shared::script::Call;
 use tidings_shared::{Id, Invalid};
 
-use crate::transport::redis_failure;
+use crate::store::{Server, failure};
 use crate::{Error, ErrorKind};
 
 /// What several addresses of a partition got, at one moment.
@@ -39,7 +39,11 @@ impl FromRedisValue for Answer {
 
 impl History {
     /// Runs the script.
-    pub(super) async fn read(connection: &mut MultiplexedConnection, call: Call) -> Result<Self, Error> {
+    pub(super) async fn read(
+        connection: &mut MultiplexedConnection,
+        server: &Server,
+        call: Call,
+    ) -> Result<Self, Error> {
         let script = Script::new(call.script);
         let mut invocation = script.prepare_invoke();
         for key in &call.keys {
@@ -49,7 +53,8 @@ impl History {
             invocation.arg(arg);
         }
         let answer: Result<Answer, RedisError> = invocation.invoke_async(connection).await;
-        answer.map_err(redis_failure)?.try_into().map_err(|error: Invalid| Error::new(ErrorKind::Protocol, error))
+        let answer = answer.map_err(|error| failure(server, error))?;
+        answer.try_into().map_err(|error: Invalid| Error::new(ErrorKind::Protocol, error))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Msg, ProtocolVersion, PushInfo, PushKind};
+use ::redis::{AsyncConnectionConfig, Msg, ProtocolVersion, PushInfo, PushKind};
 use tidings_shared::script::{self, Span};
 use tidings_shared::{Address, Cursor, Id};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -16,13 +16,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::history::History;
 use super::slice::{Arrived, Slice, Step};
 use super::{Follow, Line, Reason};
-use crate::Error;
 use crate::backoff::Backoff;
-use crate::transport::{redis_failure, redis_info};
+use crate::store::{Generation, Primaries, RedisUrl, Server, failure};
+use crate::{Error, ErrorKind};
 
 /// What is followed in Redis.
 pub(super) struct RedisTail {
-    client: Client,
+    primaries: Primaries,
+    /// Which telling of the primary `wire` goes by.
+    told: Generation,
     slices: Vec<Slice>,
     /// Up to where lines were put into `pending`.
     cursor: Cursor,
@@ -33,6 +35,7 @@ pub(super) struct RedisTail {
 
 struct Wire {
     connection: MultiplexedConnection,
+    server: Server,
     /// Without a bound: what Redis sent is told, however slow the terminal.
     pushes: UnboundedReceiver<PushInfo>,
     next_check: Instant,
@@ -46,13 +49,16 @@ const ANSWER: Duration = Duration::from_secs(5);
 const MISSED_BYTES: u64 = 64 * 1024 * 1024;
 
 impl RedisTail {
-    pub(super) async fn start(url: &str, follow: Follow) -> Result<Self, Error> {
-        let info = redis_info(url)?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(redis_failure)?;
+    pub(super) async fn start(url: &RedisUrl, follow: Follow) -> Result<Self, Error> {
+        if url.is_cluster() {
+            let told = "tail cannot follow a cluster yet; follow a gateway by http://host[:port]";
+            return Err(Error::told(ErrorKind::InvalidUrl, told));
+        }
+        let primaries = Primaries::new(url, follow.tls.clone(), ANSWER)?;
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let cursor = Cursor::new(follow.partitions);
-        let mut tail = Self { client, slices: Vec::new(), cursor, wire: None, backoff, pending: VecDeque::new() };
+        let mut tail =
+            Self { primaries, told: 0, slices: Vec::new(), cursor, wire: None, backoff, pending: VecDeque::new() };
         tail.begin(&follow);
         tail.connect().await?;
         Ok(tail)
@@ -107,23 +113,27 @@ impl RedisTail {
             .set_connection_timeout(Some(ANSWER))
             .set_response_timeout(Some(ANSWER))
             .set_push_sender(sender);
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connection.map_err(redis_failure)?;
+        let (map, told) = self.primaries.map().await?;
+        self.told = told;
+        let away = || Error::told(ErrorKind::Unavailable, "there is no primary");
+        // Without a cluster one server has all slots.
+        let server = map.of(0).ok_or_else(away)?.clone();
+        let mut connection = self.primaries.connect(&server, ProtocolVersion::RESP3, &config).await?;
         let channels: Vec<String> = self.slices.iter().flat_map(Slice::channels).collect();
-        connection.subscribe(&channels).await.map_err(redis_failure)?;
+        connection.subscribe(&channels).await.map_err(|error| failure(&server, error))?;
         let mut histories = Vec::with_capacity(self.slices.len());
         for slice in &self.slices {
             // Without a place nothing was missed, and only the end of the history is asked for.
             let addresses = if slice.place.is_some() { slice.addresses.as_slice() } else { &[] };
             let after = Span::After(slice.place.map_or(Id::ZERO, |place| place.id));
             let call = script::history(&slice.keys, addresses, after, MISSED_BYTES);
-            histories.push(History::read(&mut connection, call).await?);
+            histories.push(History::read(&mut connection, &server, call).await?);
         }
         for (at, history) in histories.into_iter().enumerate() {
             let steps = self.slices[at].catch_up(&history);
             self.show(at, steps);
         }
-        self.wire = Some(Wire { connection, pushes, next_check: Instant::now() + CHECK });
+        self.wire = Some(Wire { connection, server, pushes, next_check: Instant::now() + CHECK });
         let topics: Vec<String> =
             self.slices.iter().flat_map(|slice| &slice.addresses).map(Address::to_string).collect();
         self.control("tidings.ready", serde_json::json!({ "topics": topics }).to_string());
@@ -132,6 +142,7 @@ impl RedisTail {
 
     async fn come_back(&mut self) -> Result<(), Error> {
         sleep(self.backoff.next(fastrand::f64())).await;
+        self.primaries.distrust(self.told).await;
         match self.connect().await {
             Ok(()) => {
                 self.backoff.reset();
@@ -202,7 +213,7 @@ impl RedisTail {
             let Some(wire) = &mut self.wire else { return Ok(()) };
             wire.next_check = Instant::now() + CHECK;
             let call = script::history(&self.slices[at].keys, &[], Span::Latest, 1);
-            let end = History::read(&mut wire.connection, call).await?.end;
+            let end = History::read(&mut wire.connection, &wire.server, call).await?.end;
             // All that was published before the answer has arrived by now: tell it first.
             if let Ok(push) = wire.pushes.try_recv() {
                 self.take(push);

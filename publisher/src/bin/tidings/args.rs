@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use tidings_publisher::store::TlsFiles;
 use tidings_publisher::{Namespace, Partitions};
 
 const EXITS: &str = "\
@@ -52,19 +53,34 @@ pub struct Args {
 /// Where the events go.
 #[derive(Debug, ClapArgs)]
 pub struct StoreArgs {
-    /// redis://[user:password@]host[:port][/database], or http://host[:port] of a gateway. Better in the environment
-    /// variable TIDINGS_STORE if it holds a password. Default: http://127.0.0.1:8080
+    /// redis://[[user]:password@]host[:port][/database], or http://host[:port] of a gateway; also redis+sentinel://… and
+    /// redis+cluster://…, and rediss… for TLS. Better in the environment variable TIDINGS_STORE if it holds a password.
+    /// Default: http://127.0.0.1:8080
     #[arg(long, global = true, value_name = "URL")]
     store: Option<String>,
-    /// The name that all keys of the installation share, for redis://
+    /// The name that all keys of the installation share, for Redis
     #[arg(long, global = true, default_value_t)]
     pub namespace: Namespace,
-    /// How many partitions the namespace has, for redis://; must be what the gateways have
-    #[arg(long, global = true, default_value = "1", value_parser = partitions)]
-    pub partitions: Partitions,
+    /// How many partitions the namespace has, for Redis; must be what the gateways have. Default: 16 on a cluster, else 1
+    #[arg(long, global = true, value_name = "COUNT", value_parser = partitions)]
+    pub partitions: Option<Partitions>,
+    /// The authorities to trust, in PEM form, instead of the system's, for rediss://
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// The client certificate, in PEM form, for rediss:// servers that ask for one
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the client certificate, in PEM form
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
 }
 
 impl StoreArgs {
+    /// The files of TLS to the store.
+    pub fn tls(&self) -> TlsFiles {
+        TlsFiles { ca: self.tls_ca.clone(), cert: self.tls_cert.clone(), key: self.tls_key.clone() }
+    }
+
     /// The URL of the store.
     pub fn url(&self) -> String {
         let environment = || std::env::var("TIDINGS_STORE").ok().filter(|url| !url.is_empty());

@@ -24,7 +24,7 @@ pub enum Exit {
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error.kind() {
-            ErrorKind::InvalidEvent | ErrorKind::InvalidUrl => Self::Usage,
+            ErrorKind::InvalidEvent | ErrorKind::InvalidUrl | ErrorKind::InvalidTls => Self::Usage,
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Refused => Self::Unavailable,
             _ => Self::Internal,
         }

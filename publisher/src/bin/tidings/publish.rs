@@ -39,7 +39,11 @@ pub fn print(receipt: &tidings_publisher::Receipt) -> Result<(), Exit> {
 }
 
 fn publisher(store: &StoreArgs) -> Result<Publisher, Error> {
-    Publisher::builder(store.url()).namespace(store.namespace.clone()).partitions(store.partitions).lazy()
+    let builder = Publisher::builder(store.url()).namespace(store.namespace.clone()).tls(store.tls());
+    match store.partitions {
+        Some(partitions) => builder.partitions(partitions).lazy(),
+        None => builder.lazy(),
+    }
 }
 
 fn event(args: PublishArgs) -> Result<Event, String> {

@@ -21,7 +21,9 @@ pub async fn run(store: &StoreArgs, args: TailArgs) -> Exit {
         addresses,
         cursor: args.cursor.clone(),
         namespace: store.namespace.clone(),
-        partitions: store.partitions,
+        // A cluster cannot be followed yet, so there is but one default.
+        partitions: store.partitions.unwrap_or_default(),
+        tls: store.tls(),
     };
     let url = store.url();
     tokio::select! {

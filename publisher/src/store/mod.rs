@@ -1,0 +1,24 @@
+//! Reaching Redis, whatever its topology: for the transport of this library, and for others that read the store.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `primaries` | the handle: which server serves a slot now, and connections to it |
+//! | `access`, `tls` | how one server is connected to: login, database, certificates |
+//! | `map` | which server serves which slot, read from what a cluster answers; pure |
+//! | `sentinel`, `cluster` | the questions that bring a map |
+//! | `verdict` | what an error of a server means for the next step; pure |
+
+mod access;
+mod cluster;
+mod map;
+mod primaries;
+mod sentinel;
+mod tls;
+mod verdict;
+
+pub(crate) use access::failure;
+pub use map::Map;
+pub use primaries::{Generation, Primaries};
+pub use tidings_shared::store_url::{RedisUrl, Server, Topology, WrongUrl};
+pub use tls::{TlsFiles, WrongTls};
+pub use verdict::Verdict;

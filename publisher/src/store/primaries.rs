@@ -1,0 +1,183 @@
+//! The primaries of a store: which server serves a slot now, and connections to it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion};
+use tidings_shared::store_url::{RedisUrl, Server, Topology};
+use tokio::time::timeout;
+
+use super::access::Access;
+use super::map::Map;
+use super::tls::{TlsFiles, WrongTls};
+use super::{cluster, sentinel};
+use crate::renewed::Renewed;
+use crate::{Error, ErrorKind};
+
+pub use crate::renewed::Generation;
+
+/// Finds the primaries of a store by asking its sentinels or nodes, and again whenever told that what it knew is wrong.
+/// Cheap to clone; all clones know the same.
+///
+/// It owns no connection but those over which it asks: what is sent and subscribed, and when a connection has broken, is
+/// for its users to know, who then call [`Primaries::distrust`].
+#[derive(Clone)]
+pub struct Primaries {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    topology: Topology,
+    /// To the servers that keep the data.
+    access: Access,
+    /// To the sentinels.
+    to_sentinels: Access,
+    /// Those of the URL.
+    seeds: Vec<Server>,
+    timeout: Duration,
+    known: Renewed<Known>,
+    /// Whom to ask: those of the URL, and those that a cluster told of.
+    advisers: Mutex<Vec<Server>>,
+    /// Which of them is asked first: the last that answered, until it is distrusted.
+    first: AtomicUsize,
+}
+
+#[derive(Clone)]
+struct Known {
+    map: Arc<Map>,
+    asked: Instant,
+}
+
+/// A map this young is the best there is: of many callers that fail together, the first few ask, not all.
+const YOUNG: Duration = Duration::from_millis(100);
+/// An attempt to ask goes to so many servers at the most; the next one begins with those after them.
+const ASKED: usize = 3;
+
+impl Primaries {
+    /// The primaries of the store at `url`, without asking yet. Asking all that are asked at once takes less than
+    /// `timeout`.
+    pub fn new(url: &RedisUrl, tls: TlsFiles, timeout: Duration) -> Result<Self, Error> {
+        let wrong = |error| Error::new(ErrorKind::InvalidTls, error);
+        if !url.tls && !tls.is_empty() {
+            return Err(wrong(WrongTls::NotTls));
+        }
+        tls.read().map_err(wrong)?;
+        let tls = url.tls.then_some(tls);
+        let login = match &url.topology {
+            Topology::Sentinel { login, .. } => login.clone(),
+            _ => Default::default(),
+        };
+        let inner = Inner {
+            topology: url.topology.clone(),
+            access: Access { login: url.login.clone(), database: url.database, tls: tls.clone() },
+            to_sentinels: Access { login, database: 0, tls },
+            seeds: url.servers.clone(),
+            timeout,
+            known: Renewed::new(),
+            advisers: Mutex::new(url.servers.clone()),
+            first: AtomicUsize::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether channels are sharded: each message goes over the primary of its slot.
+    pub fn is_cluster(&self) -> bool {
+        self.inner.topology == Topology::Cluster
+    }
+
+    /// The map as last told, and which telling that was; asks for it if there is none, or it was distrusted. Right after
+    /// a failure to learn it, and for a jittered while, all are told of that failure.
+    pub async fn map(&self) -> Result<(Arc<Map>, Generation), Error> {
+        let (known, generation) = self.inner.known.get(|| Box::pin(self.ask())).await?;
+        Ok((known.map, generation))
+    }
+
+    /// What was told as this generation has proved wrong: the next who wants a map has it asked for anew, of another
+    /// server than before if there is one. Does nothing for one server, which is where it is, nor for a map that is
+    /// younger than a tenth of a second.
+    pub async fn distrust(&self, generation: Generation) {
+        if self.inner.topology == Topology::Standalone {
+            return;
+        }
+        let mut young = true;
+        self.inner.known.amend(|known| young = known.asked.elapsed() < YOUNG).await;
+        if !young {
+            self.inner.first.fetch_add(1, Ordering::Relaxed);
+            self.inner.known.discard(generation).await;
+        }
+    }
+
+    /// A server said that the slot has moved there, which it knows best.
+    pub async fn moved(&self, slot: u16, to: Server) {
+        self.inner.known.amend(|known| Arc::make_mut(&mut known.map).moved(slot, to)).await;
+    }
+
+    /// Connects to a server that keeps data. Behind sentinels it must prove that it is the primary; fails with a
+    /// retryable error if it does not. How long all this may take is for `config` to say, and for the caller.
+    pub async fn connect(
+        &self,
+        server: &Server,
+        protocol: ProtocolVersion,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, Error> {
+        let mut connection = self.inner.access.connect(server, protocol, config).await?;
+        if matches!(self.inner.topology, Topology::Sentinel { .. }) {
+            sentinel::verify(&mut connection, server).await?;
+        }
+        Ok(connection)
+    }
+
+    /// A client of a server that keeps data, for those who pool connections; nobody makes sure that it is a primary.
+    pub fn client(&self, server: &Server, protocol: ProtocolVersion) -> Result<Client, Error> {
+        self.inner.access.client(server, protocol)
+    }
+
+    /// Asks one server after the other until one answers.
+    async fn ask(&self) -> Result<Known, Error> {
+        let inner = &self.inner;
+        let advisers = inner.advisers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = advisers.len().min(ASKED);
+        // Something is left for what the map is asked for.
+        let limit = inner.timeout / (asked as u32 + 1);
+        let mut failures: Vec<Error> = Vec::new();
+        for _ in 0..asked {
+            // Moved on before the answer, so that an attempt that its caller gives up does not begin here again.
+            let at = inner.first.fetch_add(1, Ordering::Relaxed);
+            let server = &advisers[at % advisers.len()];
+            match timeout(limit, self.ask_one(server, limit)).await {
+                Ok(Ok(map)) => {
+                    inner.first.store(at, Ordering::Relaxed);
+                    self.take_advisers(&map);
+                    return Ok(Known { map: Arc::new(map), asked: Instant::now() });
+                }
+                Ok(Err(error)) => failures.push(error),
+                Err(_) => {
+                    failures.push(Error::told(ErrorKind::Timeout, format!("{server} did not answer in {limit:?}")))
+                }
+            }
+        }
+        Err(Error::of_all(failures))
+    }
+
+    async fn ask_one(&self, server: &Server, limit: Duration) -> Result<Map, Error> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
+        match &self.inner.topology {
+            Topology::Standalone => Ok(Map::one(server.clone())),
+            Topology::Sentinel { primary, .. } => {
+                sentinel::primary(&self.inner.to_sentinels, server, primary, &config).await.map(Map::one)
+            }
+            Topology::Cluster => cluster::map(&self.inner.access, server, &config).await,
+        }
+    }
+
+    /// Remembers the servers of a cluster: those of the URL may all be replaced in time.
+    fn take_advisers(&self, map: &Map) {
+        if self.is_cluster() {
+            let mut advisers = self.inner.seeds.clone();
+            advisers.extend(map.servers().into_iter().filter(|server| !self.inner.seeds.contains(server)).cloned());
+            *self.inner.advisers.lock().unwrap_or_else(PoisonError::into_inner) = advisers;
+        }
+    }
+}
