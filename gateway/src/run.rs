@@ -161,8 +161,9 @@ fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {
                 retention: config.retention,
                 gateway: gateway.to_owned(),
             };
-            let store = RedisStore::new(url.expose(), options).map_err(io::Error::other)?;
-            let publisher = Publisher::builder(url.expose()).namespace(namespace).partitions(partitions);
+            let tls = config.store.tls.files();
+            let store = RedisStore::new(url, tls.clone(), options).map_err(io::Error::other)?;
+            let publisher = Publisher::builder(url.expose()).tls(tls).namespace(namespace).partitions(partitions);
             Ok(Store::Redis(store, publisher.lazy().map_err(io::Error::other)?))
         }
     }

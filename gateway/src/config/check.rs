@@ -57,6 +57,25 @@ pub(super) fn check_pair(config: &Config, origins: &Origins, errors: &mut Errors
     errors.push(mistake(subject, Fault::Pair(wrong), config, origins));
 }
 
+/// Adds what is wrong with the files of TLS to the store.
+pub(super) fn check_store_tls(config: &Config, origins: &Origins, errors: &mut Errors) {
+    let keys = ["store.tls.ca", "store.tls.cert", "store.tls.key", "store.url"];
+    if keys.iter().any(|key| errors.doubt(key)) {
+        return;
+    }
+    let tls = matches!(&config.store.url, StoreUrl::Redis(url) if url.tls);
+    let files = config.store.tls.files();
+    if let Err(wrong) = files.check(tls) {
+        let culprit = wrong.path().and_then(|path| {
+            let files = [&config.store.tls.ca, &config.store.tls.cert, &config.store.tls.key];
+            files.iter().position(|file| file.as_path() == path)
+        });
+        let given = || [&files.ca, &files.cert, &files.key].iter().position(|file| file.is_some());
+        let subject = culprit.or_else(given).map_or(keys[0], |at| keys[at]);
+        errors.push(mistake(subject, Fault::Conflict(wrong.to_string()), config, origins));
+    }
+}
+
 fn mistake(subject: &'static str, fault: Fault, config: &Config, origins: &Origins) -> Mistake {
     Mistake {
         subject: subject.to_owned(),

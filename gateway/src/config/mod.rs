@@ -18,7 +18,7 @@ mod store_url;
 pub(crate) use apply::Given;
 pub use mistake::{Errors, Fault, Mistake, Origin};
 pub use sections::*;
-pub use store_url::{RedisUrl, StoreUrl};
+pub use store_url::StoreUrl;
 
 use crate::cli::{self, Action};
 
@@ -38,7 +38,7 @@ pub enum Command {
 impl Config {
     /// Reads all layers. `args` come without the program's name; of `env`, only names that begin with `TIDINGS_` count.
     ///
-    /// Reads the file that `--config` or `TIDINGS_CONFIG` names, the certificate and key that are configured, and nothing
+    /// Reads the file that `--config` or `TIDINGS_CONFIG` names, the certificates and keys that are configured, and nothing
     /// else outside its arguments. The error holds
     /// every mistake that was found, not just the first, also those in a layer that a later one covers.
     pub fn load(
@@ -63,6 +63,7 @@ impl Config {
         let (config, origins) = apply::apply(given, &mut errors);
         check::check(&config, &origins, &mut errors);
         check::check_pair(&config, &origins, &mut errors);
+        check::check_store_tls(&config, &origins, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }

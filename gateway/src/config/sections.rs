@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidings_publisher::store::TlsFiles;
 use tidings_shared::keys::Namespace;
 use tidings_shared::{Partitions, Retention};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -95,10 +96,31 @@ pub struct Admin {
 pub struct Store {
     /// Which store.
     pub url: StoreUrl,
+    /// TLS to it.
+    pub tls: StoreTls,
     /// The name that all keys of one installation share.
     pub namespace: Namespace,
     /// How many partitions; the same on every gateway and publisher of a namespace.
     pub partitions: Partitions,
+}
+
+/// TLS to the store, for a URL that begins with `rediss`. Each path may be empty.
+#[derive(Debug, Clone, Default)]
+pub struct StoreTls {
+    /// The authorities that are trusted; empty for the system's.
+    pub ca: PathBuf,
+    /// Our certificate, for servers that ask for one.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl StoreTls {
+    /// The files that are given.
+    pub fn files(&self) -> TlsFiles {
+        let given = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
+        TlsFiles { ca: given(&self.ca), cert: given(&self.cert), key: given(&self.key) }
+    }
 }
 
 /// The probe through the real publish path.

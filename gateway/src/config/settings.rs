@@ -85,6 +85,9 @@ settings! {
     "cors.origins" = cors.origins: Pages, "Origins besides its own whose pages may open streams and poll; * takes every one, but never with cookies";
     "admin.listen" = admin.listen: Address, "Where publish, health and metrics listen; never let the outside reach it";
     "store.url" = store.url: Where, "Where events are kept: in this process, or in Redis";
+    "store.tls.ca" = store.tls.ca: PathTo, "The authorities to trust for a rediss:// store, in PEM form; by default those of the system";
+    "store.tls.cert" = store.tls.cert: PathTo, "The certificate to show to the store, if it asks for one, in PEM form; read again with each connection";
+    "store.tls.key" = store.tls.key: PathTo, "The key of that certificate, in PEM form";
     "store.namespace" = store.namespace: Name, "The name that all keys of one installation share";
     "store.partitions" = store.partitions: Parts, "Partitions; the same on every gateway and publisher of a namespace";
     "retention.events" = retention.events: Count(1..=1_000_000), "Events kept for each address";

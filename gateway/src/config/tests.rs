@@ -195,11 +195,30 @@ fn a_certificate_and_its_key_belong_together() {
 }
 
 #[test]
+fn tls_to_the_store_is_checked() {
+    let open = ["--auth.insecure", "--store.url"];
+    let told = |args: &[&str]| mistakes(&[&open, args].concat(), &[]);
+    let plain = told(&["redis://cache", "--store.tls.ca", "/none"]);
+    assert_eq!(plain.len(), 1, "{plain:?}");
+    assert!(plain[0].starts_with("store.tls.ca = ") && plain[0].contains("begins with rediss"), "{plain:?}");
+    let half = told(&["rediss://cache", "--store.tls.key", "/none"]);
+    assert!(half[0].starts_with("store.tls.key = ") && half[0].contains("one of them is missing"), "{half:?}");
+    let pair = rcgen::generate_simple_self_signed(["cache".to_owned()]).unwrap();
+    let (cert, key) = (file(&pair.cert.pem()), file(&pair.signing_key.serialize_pem()));
+    let no_key = file(&pair.cert.pem());
+    let wrong = told(&["rediss://cache", "--store.tls.cert", path(&cert), "--store.tls.key", path(&no_key)]);
+    assert!(wrong[0].starts_with("store.tls.key = ") && wrong[0].contains("holds no private key"), "{wrong:?}");
+    let table = format!("[store]\nurl = 'rediss://a'\n[store.tls]\ncert = {:?}\nkey = {:?}", path(&cert), path(&key));
+    let config = run(&["--auth.insecure", "--config", path(&file(&table))], &[("TIDINGS_STORE__TLS__CA", path(&cert))]);
+    assert_eq!((config.store.tls.ca, config.store.tls.key), (path(&cert).into(), path(&key).into()));
+}
+
+#[test]
 fn rules_are_silent_about_what_is_in_doubt() {
     // Whether the store is open is unknown while its URL is: one mistake, one line.
-    let lines = mistakes(&["--store.url", "rediss://cache", "--server.listen", "0.0.0.0:1"], &[]);
+    let lines = mistakes(&["--store.url", "redis+cluster://cache", "--server.listen", "0.0.0.0:1"], &[]);
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("rediss:// is not supported yet"), "{lines:?}");
+    assert!(lines[0].contains("redis+cluster:// are not supported by gateways yet"), "{lines:?}");
     let lines = mistakes(&["--config", "/nonexistent/tidings.toml", "--server.listen", "0.0.0.0:1"], &[]);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("/nonexistent/tidings.toml: the file cannot be read: "), "{lines:?}");
@@ -261,7 +280,7 @@ fn what_is_printed_loads_again() {
         "--retention.age=90m",
         "--log.level=warn,tidings_gateway=debug",
     ]);
-    assert!(first.contains("\nurl = \"redis://app:***@cache/2\"\n"), "{first}");
+    assert!(first.contains("\nurl = \"redis://app:***@cache:6379/2\"\n"), "{first}");
     assert!(first.contains("From: --stream.queue.\nqueue = \"5000B\"\n"), "{first}");
     let file = file(&first);
     let second = print(&["--print-config", "--config", path(&file)]);

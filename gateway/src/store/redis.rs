@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool};
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client as Server, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value};
+use redis::{AsyncConnectionConfig, Client as Server, ProtocolVersion, PushInfo, PushKind, Value};
 use redis::{FromRedisValue, RedisError, Script};
+use tidings_publisher::store::{Primaries, RedisUrl, TlsFiles};
 use tidings_shared::cursor::Place;
 use tidings_shared::keys::Namespace;
 use tidings_shared::script::{self, Call};
@@ -40,14 +40,14 @@ pub struct RedisOptions {
 /// Redis, standalone.
 #[derive(Clone)]
 pub struct RedisStore {
-    server: Server,
+    primaries: Primaries,
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
 }
 
 impl std::fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the server: its URL may hold a password.
+        // Not the primaries, to which a password may lead.
         f.debug_struct("RedisStore").field("options", &self.options).finish_non_exhaustive()
     }
 }
@@ -60,18 +60,14 @@ struct Scripts {
 
 impl RedisStore {
     /// A store at `url`. Connects only when a session is opened.
-    pub fn new(url: &str, options: RedisOptions) -> Result<Self, StoreError> {
-        let wrong = |error: RedisError| StoreError::new("reading store.url", error.category());
-        let info = url.into_connection_info().map_err(wrong)?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let server = Server::open(info.set_redis_settings(settings).set_tcp_settings(tcp)).map_err(wrong)?;
+    pub fn new(url: &RedisUrl, tls: TlsFiles, options: RedisOptions) -> Result<Self, StoreError> {
+        let primaries = Primaries::new(url, tls, CONNECT).map_err(|e| StoreError::new("reading store.url", e))?;
         let scripts = Scripts {
             beacon: Script::new(script::BEACON),
             history: Script::new(script::HISTORY),
             missed: Script::new(script::MISSED),
         };
-        Ok(Self { server, options: Arc::new(options), scripts: Arc::new(scripts) })
+        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts) })
     }
 
     /// How many partitions the namespace has.
@@ -92,14 +88,14 @@ impl RedisStore {
             let sink = sink.clone();
             move |push| accept(&sink, push)
         });
-        let subscriber = self.server.get_multiplexed_async_connection_with_config(&config).await.map_err(wrong)?;
-        let mut requests =
-            self.server.get_multiplexed_async_connection_with_config(&for_requests).await.map_err(wrong)?;
+        let server = self.server().await.map_err(|e| StoreError::new("connecting to Redis", e))?;
+        let subscriber = server.get_multiplexed_async_connection_with_config(&config).await.map_err(wrong)?;
+        let mut requests = server.get_multiplexed_async_connection_with_config(&for_requests).await.map_err(wrong)?;
         let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut requests).await.map_err(wrong)?;
         let run: String =
             info.get("run_id").ok_or_else(|| StoreError::new("connecting to Redis", "INFO tells no run_id"))?;
         let policy = info.get("maxmemory_policy").unwrap_or_default();
-        let pool = Manager::new_with_config(self.server.get_connection_info().clone(), for_requests)
+        let pool = Manager::new_with_config(server.get_connection_info().clone(), for_requests)
             .map_err(wrong)
             .and_then(|manager| {
                 Pool::builder(manager).max_size(BACKFILLS).build().map_err(|e| StoreError::new("making a pool", e))
@@ -113,6 +109,12 @@ impl RedisStore {
             scripts: Arc::clone(&self.scripts),
         };
         Ok(Session::new(Client::Redis(client), run, policy, &sink, pushes))
+    }
+
+    /// The one server, with the certificates as their files are now.
+    async fn server(&self) -> Result<Server, tidings_publisher::Error> {
+        let (server, _) = self.primaries.of(0).await?;
+        self.primaries.client(&server, ProtocolVersion::RESP3)
     }
 }
 

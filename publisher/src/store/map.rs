@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use redis::{Value, from_redis_value_ref};
 use tidings_shared::store_url::Server;
 
+use crate::{Error, ErrorKind};
+
 /// The primaries, by slot. Pure: it is what a server answered at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Map {
@@ -24,6 +26,12 @@ impl Map {
     pub fn of(&self, slot: u16) -> Option<&Server> {
         let in_range = || self.ranges.iter().find(|(slots, _)| slots.contains(&slot)).map(|(_, server)| server);
         self.moved.get(&slot).or_else(in_range)
+    }
+
+    /// The primary of a slot, or a retryable error.
+    pub(crate) fn served(&self, slot: u16) -> Result<&Server, Error> {
+        let unserved = || Error::told(ErrorKind::Unavailable, format!("no server of the cluster serves slot {slot}"));
+        self.of(slot).ok_or_else(unserved)
     }
 
     /// All primaries that serve a slot, each once.

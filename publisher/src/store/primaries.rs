@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::access::Access;
 use super::map::Map;
-use super::tls::{TlsFiles, WrongTls};
+use super::tls::TlsFiles;
 use super::{cluster, sentinel};
 use crate::renewed::Renewed;
 use crate::{Error, ErrorKind};
@@ -59,11 +59,7 @@ impl Primaries {
     /// The primaries of the store at `url`, without asking yet. Asking all that are asked at once takes less than
     /// `timeout`.
     pub fn new(url: &RedisUrl, tls: TlsFiles, timeout: Duration) -> Result<Self, Error> {
-        let wrong = |error| Error::new(ErrorKind::InvalidTls, error);
-        if !url.tls && !tls.is_empty() {
-            return Err(wrong(WrongTls::NotTls));
-        }
-        tls.read().map_err(wrong)?;
+        tls.check(url.tls).map_err(|error| Error::new(ErrorKind::InvalidTls, error))?;
         let tls = url.tls.then_some(tls);
         let login = match &url.topology {
             Topology::Sentinel { login, .. } => login.clone(),
@@ -92,6 +88,12 @@ impl Primaries {
     pub async fn map(&self) -> Result<(Arc<Map>, Generation), Error> {
         let (known, generation) = self.inner.known.get(|| Box::pin(self.ask())).await?;
         Ok((known.map, generation))
+    }
+
+    /// The primary of one slot, which without a cluster is that of all, as [`Primaries::map`] has it.
+    pub async fn of(&self, slot: u16) -> Result<(Server, Generation), Error> {
+        let (map, generation) = self.map().await?;
+        map.served(slot).map(|server| (server.clone(), generation))
     }
 
     /// What was told as this generation has proved wrong: the next who wants a map has it asked for anew, of another

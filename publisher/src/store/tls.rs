@@ -51,6 +51,14 @@ impl TlsFiles {
         *self == Self::default()
     }
 
+    /// Whether they could be used now, for a URL with TLS or without.
+    pub fn check(&self, tls: bool) -> Result<(), WrongTls> {
+        if !tls && !self.is_empty() {
+            return Err(WrongTls::NotTls);
+        }
+        self.read().map(drop)
+    }
+
     /// Reads the files as they are now, so that a renewed certificate is taken with the next connection. They are small
     /// and local, and connections rare, so this may block.
     pub(super) fn read(&self) -> Result<TlsCertificates, WrongTls> {
@@ -63,6 +71,16 @@ impl TlsFiles {
             _ => return Err(WrongTls::Half),
         };
         Ok(TlsCertificates { client_tls, root_cert })
+    }
+}
+
+impl WrongTls {
+    /// The file that is to blame, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::NotTls | Self::Half => None,
+            Self::Unreadable { path, .. } | Self::Nothing { path, .. } => Some(path),
+        }
     }
 }
 

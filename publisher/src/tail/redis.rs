@@ -113,11 +113,8 @@ impl RedisTail {
             .set_connection_timeout(Some(ANSWER))
             .set_response_timeout(Some(ANSWER))
             .set_push_sender(sender);
-        let (map, told) = self.primaries.map().await?;
+        let (server, told) = self.primaries.of(0).await?;
         self.told = told;
-        let away = || Error::told(ErrorKind::Unavailable, "there is no primary");
-        // Without a cluster one server has all slots.
-        let server = map.of(0).ok_or_else(away)?.clone();
         let mut connection = self.primaries.connect(&server, ProtocolVersion::RESP3, &config).await?;
         let channels: Vec<String> = self.slices.iter().flat_map(Slice::channels).collect();
         connection.subscribe(&channels).await.map_err(|error| failure(&server, error))?;

@@ -62,7 +62,7 @@ impl Courier {
     pub(super) async fn connect(&self, slots: impl Iterator<Item = u16>) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeout;
         let (map, generation) = self.map(deadline).await?;
-        let mut servers: Vec<&Server> = slots.map(|slot| served(&map, slot)).collect::<Result<_, _>>()?;
+        let mut servers: Vec<&Server> = slots.map(|slot| map.served(slot)).collect::<Result<_, _>>()?;
         servers.sort();
         servers.dedup();
         let opened = servers.into_iter().map(async |server| {
@@ -112,7 +112,7 @@ impl Courier {
         let mut settled = Vec::with_capacity(waiting.len());
         let mut by_server: BTreeMap<Server, Vec<Errand<'a>>> = BTreeMap::new();
         for errand in waiting {
-            match errand.sent_to.clone().map_or_else(|| served(&map, errand.slot).cloned(), Ok) {
+            match errand.sent_to.clone().map_or_else(|| map.served(errand.slot).cloned(), Ok) {
                 Ok(server) => by_server.entry(server).or_default().push(errand),
                 Err(error) => settled.push((errand, Some(Err(error)))),
             }
@@ -226,11 +226,6 @@ impl Courier {
     fn late(&self, server: &Server) -> Error {
         Error::told(ErrorKind::Timeout, format!("{server} did not answer in {:?}", self.timeout))
     }
-}
-
-fn served(map: &Map, slot: u16) -> Result<&Server, Error> {
-    map.of(slot)
-        .ok_or_else(|| Error::told(ErrorKind::Unavailable, format!("no server of the cluster serves slot {slot}")))
 }
 
 fn fail<'a>(errands: Vec<Errand<'a>>, error: &Error) -> Vec<Settled<'a>> {

@@ -29,7 +29,7 @@ impl Kind for Where {
     }
 
     fn allowed(&self) -> String {
-        "memory:// or redis://[user:password@]host[:port][/database]".into()
+        "memory://, redis://[[user]:password@]host[:port][/database], or rediss:// for TLS".into()
     }
 
     fn mask(&self, text: &str) -> String {
