@@ -2,6 +2,7 @@
 
 mod cluster;
 mod faults;
+mod publisher;
 mod sentinel;
 mod tls;
 
