@@ -42,7 +42,9 @@ impl Access {
 
     /// A client of the server, with the certificates as their files are now.
     pub(super) fn client(&self, server: &Server, protocol: ProtocolVersion) -> Result<Client, Error> {
-        let mut settings = RedisConnectionInfo::default().set_db(i64::from(self.database)).set_protocol(protocol);
+        // A user with few rights may not tell the library's name, and each try would stand in the server's ACL LOG.
+        let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let mut settings = settings.set_db(i64::from(self.database)).set_protocol(protocol);
         if let Some(user) = &self.login.user {
             settings = settings.set_username(user);
         }

@@ -52,10 +52,8 @@ impl Verdict {
             // TRYAGAIN: half of the keys have been moved to another server; it ends with the move.
             "TRYAGAIN" | "BUSY" | "OOM" | "MISCONF" | "NOREPLICAS" => Self::Later,
             "NOAUTH" | "WRONGPASS" | "NOPERM" | "WRONGTYPE" => Self::Never(ErrorKind::Refused),
-            // Redis 7.0 has no code for a command of a script that its user may not run.
-            "ERR" if error.detail().is_some_and(|detail| detail.contains("executing the script can't")) => {
-                Self::Never(ErrorKind::Refused)
-            }
+            // What the user of a script may not do in it has no code of its own.
+            "ERR" if error.detail().is_some_and(is_refusal) => Self::Never(ErrorKind::Refused),
             _ => Self::Never(ErrorKind::Protocol),
         }
     }
@@ -90,6 +88,11 @@ fn redirection(error: &RedisError, asked: &Server) -> Option<(u16, Server)> {
         host => host,
     };
     Some((slot, Server::new(host, port.parse().ok()?)))
+}
+
+/// As Redis 7.0 says it, and as all since do.
+fn is_refusal(detail: &str) -> bool {
+    detail.contains("user executing the script can't") || detail.contains("ACL failure in script")
 }
 
 fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
@@ -135,7 +138,8 @@ mod tests {
             ("NOAUTH Authentication required.", refused.clone()),
             ("NOPERM No permissions to access a key", refused.clone()),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", refused.clone()),
-            ("ERR The user executing the script can't run this command or subcommand", refused),
+            ("ERR The user executing the script can't run this command or subcommand", refused.clone()),
+            ("ERR ACL failure in script: User a has no permissions to run the 'xadd' command", refused),
             ("ERR something new", Verdict::Never(ErrorKind::Protocol)),
         ] {
             assert_eq!(verdict(answer), expected, "{answer}");

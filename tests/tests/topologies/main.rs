@@ -1,5 +1,6 @@
 //! The harness's topologies: each comes up on each server, fails over, and its faults do what they say.
 
+mod access;
 mod cluster;
 mod faults;
 mod publisher;

@@ -78,10 +78,6 @@ fn assert_once(address: &str, found: &[(String, String)], acknowledged: &HashMap
 
 // Sentinel
 
-fn sentinel_url(topology: &Sentinel) -> String {
-    format!("redis+sentinel://{}/{}", topology.hosts(), tidings_tests::topology::sentinel::NAME)
-}
-
 async fn assert_once_in_sentinel(topology: &Sentinel, acknowledged: &HashMap<(String, String), String>) {
     let primary = topology.primary().await;
     for n in 0..ADDRESSES {
@@ -92,7 +88,7 @@ async fn assert_once_in_sentinel(topology: &Sentinel, acknowledged: &HashMap<(St
 
 async fn sentinel_crash(server: Server) {
     let topology = Sentinel::start(server).await;
-    let publisher = builder(&sentinel_url(&topology)).connect().await.unwrap();
+    let publisher = builder(&topology.url()).connect().await.unwrap();
     let acknowledged = publish_through(&publisher, async {
         under_way(&publisher).await;
         topology.crash_failover().await;
@@ -103,7 +99,7 @@ async fn sentinel_crash(server: Server) {
 
 async fn sentinel_failover(server: Server) {
     let topology = Sentinel::start(server).await;
-    let publisher = builder(&sentinel_url(&topology)).connect().await.unwrap();
+    let publisher = builder(&topology.url()).connect().await.unwrap();
     let old = topology.primary().await.addr();
     publisher.publish(Event::refresh("a")).await.unwrap();
     topology.failover().await;
@@ -119,7 +115,7 @@ async fn sentinel_failover(server: Server) {
 
 async fn sentinels_away(server: Server) {
     let topology = Sentinel::start(server).await;
-    let url = sentinel_url(&topology);
+    let url = topology.url();
     // One is dead and one is silent: the third knows.
     topology.sentinels()[0].kill();
     topology.sentinels()[1].freeze();

@@ -1,0 +1,123 @@
+//! Who may publish, and over what: TLS and Redis' users, of each topology.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::RedisResult;
+use tidings_publisher::{Builder, ErrorKind, Event, Publisher};
+use tidings_tests::{Authority, Cluster, Gateway, Layout, Sentinel, Server, Setup, Standalone};
+
+use crate::on_each_server;
+
+on_each_server!(
+    standalone_tls,
+    sentinel_tls,
+    cluster_tls,
+    standalone_publisher,
+    sentinel_publisher,
+    cluster_publisher,
+    standalone_gateway,
+);
+
+const README: &str = include_str!("../../../README.md");
+
+/// A layout with the users of the README, as they stand there.
+fn with_users(server: Server) -> Layout {
+    let users: Vec<_> = README.lines().filter(|line| line.starts_with("user ")).collect();
+    assert_eq!(users.len(), 2, "the README tells of a publisher and a gateway");
+    users.into_iter().fold(Layout::of(server).password("all"), Layout::setting)
+}
+
+/// One attempt, with time enough for a slow machine.
+fn once(url: &str) -> Builder {
+    Publisher::builder(url).retries(0).timeout(Duration::from_secs(5))
+}
+
+/// Publishes to addresses of many partitions, with a key and again.
+async fn publish_everywhere(builder: Builder) {
+    let publisher = builder.connect().await.unwrap();
+    let event = || (0..40).fold(Event::refresh("@alice"), |event, n| event.also_to(format!("o/{n}"))).key("k");
+    assert!(!publisher.publish(event()).await.unwrap().duplicate);
+    assert!(publisher.publish(event()).await.unwrap().duplicate);
+}
+
+async fn refused(builder: Builder) {
+    let error = builder.connect().await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Refused, false), "{error}");
+}
+
+// TLS
+
+async fn standalone_tls(server: Server) {
+    let (authority, other) = (Arc::new(Authority::new()), Authority::new());
+    let redis = Standalone::start(Layout::of(server).mutual_tls(&authority).password("secret")).await;
+    let (cert, key) = authority.client();
+    let trusting = || once(&redis.url()).tls_ca(authority.ca());
+    publish_everywhere(trusting().tls_certificate(&cert, &key)).await;
+    refused(trusting()).await;
+    let (cert, key) = other.client();
+    refused(trusting().tls_certificate(cert, key)).await;
+    let (cert, key) = authority.client();
+    refused(once(&redis.url()).tls_ca(other.ca()).tls_certificate(&cert, &key)).await;
+    refused(once(&redis.url()).tls_certificate(cert, key)).await;
+}
+
+async fn sentinel_tls(server: Server) {
+    let authority = Arc::new(Authority::new());
+    let topology = Sentinel::start(Layout::of(server).mutual_tls(&authority).password("secret")).await;
+    let (cert, key) = authority.client();
+    let builder = once(&topology.url()).tls_ca(authority.ca()).tls_certificate(cert, key);
+    publish_everywhere(builder.clone()).await;
+    let publisher = builder.retries(30).connect().await.unwrap();
+    topology.crash_failover().await;
+    publisher.publish(Event::refresh("after")).await.unwrap();
+}
+
+async fn cluster_tls(server: Server) {
+    let authority = Arc::new(Authority::new());
+    let cluster = Cluster::start(Layout::of(server).mutual_tls(&authority).password("secret")).await;
+    let (cert, key) = authority.client();
+    publish_everywhere(once(&cluster.url()).tls_ca(authority.ca()).tls_certificate(cert, key)).await;
+}
+
+// Users
+
+async fn standalone_publisher(server: Server) {
+    let redis = Standalone::start(with_users(server)).await;
+    publish_everywhere(once(&redis.url_for("publisher", "secret"))).await;
+    refused(once(&redis.url_for("publisher", "wrong"))).await;
+    let publisher = once(&redis.url_for("publisher", "secret")).namespace("shop".parse().unwrap()).connect().await;
+    let error = publisher.unwrap().publish(Event::refresh("a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "another namespace: {error}");
+    for rule in ["-xadd", "-publish", "resetchannels"] {
+        redis.ask::<()>("ACL", &["SETUSER", "publisher", rule]).await.unwrap();
+        let publisher = once(&redis.url_for("publisher", "secret")).connect().await.unwrap();
+        let error = publisher.publish(Event::refresh("a")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{rule}: {error}");
+        redis.ask::<()>("ACL", &["SETUSER", "publisher", "+xadd", "+publish"]).await.unwrap();
+    }
+    let dry: RedisResult<String> =
+        redis.ask("ACL", &["DRYRUN", "publisher", "XRANGE", "{tidings:0}:j", "-", "+"]).await;
+    assert!(dry.is_ok_and(|told| told.contains("no permissions")), "it may publish, not read");
+}
+
+async fn sentinel_publisher(server: Server) {
+    let topology = Sentinel::start(with_users(server)).await;
+    publish_everywhere(once(&topology.url_for("publisher", "secret"))).await;
+}
+
+async fn cluster_publisher(server: Server) {
+    let cluster = Cluster::start(with_users(server)).await;
+    publish_everywhere(once(&cluster.url_for("publisher", "secret"))).await;
+}
+
+async fn standalone_gateway(server: Server) {
+    let redis = Standalone::start(with_users(server)).await;
+    let gateway: Gateway = Setup::redis(&redis.url_for("gateway", "secret")).start().await;
+    let publisher = Publisher::connect(gateway.url()).await.unwrap();
+    publisher.publish(Event::refresh("a").key("k")).await.unwrap();
+    let (status, body) = gateway.public_get("/v1/poll?topic=a&tail=1").await;
+    assert!(status == 200 && body.contains(r#""topic":"a""#), "{status} {body}");
+    let refusals: Vec<redis::Value> = redis.ask("ACL", &["LOG"]).await.unwrap();
+    assert!(refusals.is_empty(), "{refusals:?}");
+}
