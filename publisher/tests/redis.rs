@@ -327,6 +327,58 @@ async fn a_wrong_password_is_refused_and_not_told() {
     Publisher::connect(url("richtig")).await.unwrap().publish(Event::refresh("a")).await.unwrap();
 }
 
+#[tokio::test]
+async fn what_redis_says_is_told_in_its_words_and_judged() {
+    let server = Server::start();
+    let mut redis = server.connection().await;
+    let publisher = Publisher::builder(server.url()).retries(0).connect().await.unwrap();
+    for (fault, undo, kind, words) in [
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", ErrorKind::Unavailable, "OOM command not allowed"),
+        (
+            "CONFIG SET min-replicas-to-write 1",
+            "CONFIG SET min-replicas-to-write 0",
+            ErrorKind::Unavailable,
+            "NOREPLICAS Not enough good replicas",
+        ),
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", ErrorKind::Unavailable, "READONLY You can't write"),
+        ("SET {tidings:0}:t:a x", "DEL {tidings:0}:t:a", ErrorKind::Refused, "WRONGTYPE Operation against a key"),
+    ] {
+        command::<()>(&mut redis, fault).await;
+        let error = publisher.publish(Event::refresh("a")).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (kind, kind == ErrorKind::Unavailable), "{error}");
+        let told = format!("127.0.0.1:{}: {words}", server.port());
+        assert!(error.to_string().contains(&told), "{error}");
+        command::<()>(&mut redis, undo).await;
+        until("it is taken again", async || publisher.publish(Event::refresh("a")).await.is_ok()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_busy_redis_is_waited_for() {
+    let server = Server::start();
+    let mut redis = server.connection().await;
+    let publisher = Publisher::builder(server.url()).retries(50).connect().await.unwrap();
+    command::<()>(&mut redis, "CONFIG SET busy-reply-threshold 1").await;
+    let mut other = server.connection().await;
+    let busy = tokio::spawn(async move {
+        redis::cmd("EVAL").arg("while true do end").arg(0).query_async::<()>(&mut other).await.is_err()
+    });
+    until("it is busy", async || {
+        redis::cmd("PING").query_async::<()>(&mut redis).await.is_err_and(|error| error.code() == Some("BUSY"))
+    })
+    .await;
+    let once = Publisher::builder(server.url()).retries(0).lazy().unwrap();
+    let error = once.publish(Event::refresh("a")).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("BUSY"), "{error}");
+    let waiting = tokio::spawn({
+        let publisher = publisher.clone();
+        async move { publisher.publish(Event::refresh("a")).await }
+    });
+    command::<()>(&mut redis, "SCRIPT KILL").await;
+    assert!(busy.await.unwrap(), "the script was ended");
+    waiting.await.unwrap().unwrap();
+}
+
 // notify
 
 #[tokio::test]

@@ -22,10 +22,18 @@ pub(super) struct Access {
 
 /// What a server said or did, and which it was.
 #[derive(Debug, thiserror::Error)]
-#[error("{server}: {source}")]
+#[error("{server}: {}", words(source))]
 struct At {
     server: Server,
     source: RedisError,
+}
+
+/// An answer in the server's own words, which people look up; anything else as the client library tells it.
+fn words(error: &RedisError) -> String {
+    match error.code() {
+        Some(code) => format!("{code} {}", error.detail().unwrap_or_default()),
+        None => error.to_string(),
+    }
 }
 
 impl Access {
