@@ -9,10 +9,13 @@ impl Judge<'_> {
         self.record.wants_few() || self.events.iter().any(|event| event.manner.spread)
     }
 
-    /// Whether these deliveries of an event that may be held back came on as many connections.
-    pub(super) fn is_one_a_connection(&self, came: &[usize]) -> bool {
+    /// Whether these deliveries of an event came on as many connections, as they may where something was owed in between:
+    /// an event that is held back, or a resync, which is told then.
+    pub(super) fn may_be_several(&self, came: &[usize], address: &str) -> bool {
         let rises = |pair: &[usize]| self.entries[pair[0]].connection < self.entries[pair[1]].connection;
-        self.may_be_held() && came.windows(2).all(rises)
+        let resync = |entry: &Entry| matches!(&entry.what, What::Resync { address: of, .. } if of == address);
+        let owed = |pair: &[usize]| self.may_be_held() || self.entries[pair[0]..pair[1]].iter().any(resync);
+        came.windows(2).all(|pair| rises(pair) && owed(pair))
     }
 
     /// The serials of the events that cover this one at an address.

@@ -91,7 +91,7 @@ fn a_resync_before_the_event_was_stored_at_last_covers_nothing() {
 }
 
 #[test]
-fn twice_is_seen_even_over_a_reconnect_or_a_resync() {
+fn twice_on_a_connection_is_seen_even_over_a_resync() {
     let oracle = published(&["a"], &[20]);
     let again = [(21, message(0, 20, &["a"])), (22, resync("a")), (23, message(0, 20, &["a"]))];
     let verdict = oracle.judge([&client(&again)]);
@@ -109,6 +109,18 @@ fn out_of_order_is_seen() {
 fn another_id_than_the_receipt_is_seen() {
     let verdict = published(&["a"], &[20]).judge([&client(&[(21, message(0, 19, &["a"]))])]);
     assert_eq!(verdict.out_of_order, 1);
+}
+
+#[test]
+fn an_event_may_come_again_where_a_resync_was_owed_meanwhile() {
+    let twice = |between: What, connection| {
+        let record = client(&[(21, message(0, 20, &["a"]))]);
+        record.add_on(connection, 22 * MS, between);
+        record.add_on(connection, 23 * MS, message(0, 20, &["a"]));
+        published(&["a"], &[20]).judge([&record]).twice
+    };
+    assert_eq!(twice(resync("a"), 2), 0);
+    assert_eq!((twice(resync("a"), 1), twice(resync("b"), 2)), (1, 1));
 }
 
 #[test]
