@@ -1,5 +1,7 @@
 //! The embedded store: what Redis does for a gateway, within its process, with the same promises on one node.
 
+mod log;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +13,8 @@ use tidings_shared::keys::Namespace;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Event, Id, Invalid, Partition, Partitions, Retention, limits};
 
-use super::session::{self, Asked, Client, Entries, History, Missed, PushSink, Session, Status};
+use self::log::Log;
+use super::session::{self, Asked, Client, History, Missed, PushSink, Session};
 
 /// History in memory. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
@@ -48,21 +51,6 @@ struct State {
     sink: Option<PushSink>,
 }
 
-/// One partition.
-#[derive(Debug)]
-struct Log {
-    epoch: Epoch,
-    last: Id,
-    streams: HashMap<Address, Stream>,
-}
-
-#[derive(Debug, Default)]
-struct Stream {
-    entries: VecDeque<(Id, String)>,
-    /// The newest id that was dropped for lack of room.
-    trimmed: Option<Id>,
-}
-
 impl MemoryStore {
     /// An empty store with epochs of its own.
     pub fn new(namespace: Namespace, partitions: Partitions, retention: Retention, gateway: String) -> Self {
@@ -79,11 +67,7 @@ impl MemoryStore {
     ) -> Self {
         let logs = partitions
             .all()
-            .map(|_| Log {
-                epoch: Epoch::from_random(fastrand::u32(..)),
-                last: Id { ms: clock(), seq: 0 },
-                streams: HashMap::new(),
-            })
+            .map(|_| Log::new(Epoch::from_random(fastrand::u32(..)), Id { ms: clock(), seq: 0 }))
             .collect();
         let state = Mutex::new(State { logs, ..State::default() });
         Self {
@@ -126,7 +110,7 @@ impl MemoryStore {
     pub fn lose_everything(&self) {
         for log in &mut self.shared.lock().logs {
             let epoch = Epoch::from_random(log.epoch.bits().wrapping_add(1));
-            *log = Log { epoch, last: Id { ms: log.last.ms - 1, seq: 0 }, streams: HashMap::new() };
+            *log = Log::new(epoch, Id { ms: log.last.ms - 1, seq: 0 });
         }
     }
 
@@ -196,63 +180,6 @@ impl State {
     }
 }
 
-impl Log {
-    /// The next id: the clock's, or right above the last where the clock stands still or went back.
-    fn advance(&mut self, now: u64) -> Id {
-        let now = Id { ms: now, seq: 0 };
-        self.last = if now > self.last { now } else { self.last.next() };
-        self.last
-    }
-
-    fn append(&mut self, address: &Address, id: Id, message: &str, retention: &Retention) {
-        let stream = self.streams.entry(address.clone()).or_default();
-        stream.entries.push_back((id, message.to_owned()));
-        while stream.entries.len() as u64 > retention.events {
-            stream.trimmed = stream.entries.pop_front().map(|(id, _)| id);
-        }
-    }
-
-    fn read(&self, address: &Address, span: Span, retention: &Retention, now: u64, bytes: &mut u64) -> Entries {
-        let (after, up_to) = match span {
-            Span::After(after) => (after, Id { ms: u64::MAX, seq: u64::MAX }),
-            Span::Between(after, up_to) => (after, up_to),
-            Span::Latest => return self.latest(address),
-        };
-        if self.is_too_old(after, retention, now) {
-            return Entries { status: Status::Lost, messages: Vec::new() };
-        }
-        let Some(stream) = self.streams.get(address) else { return Entries::none(Status::Complete) };
-        let from = stream.entries.partition_point(|(id, _)| *id <= after);
-        let messages: Vec<_> = stream.entries.range(from..).take_while(|(id, _)| *id <= up_to).cloned().collect();
-        let size = messages.iter().map(|(_, message)| message.len() as u64).sum::<u64>();
-        match bytes.checked_sub(size) {
-            Some(rest) => {
-                *bytes = rest;
-                let trimmed = stream.trimmed.is_some_and(|trimmed| trimmed > after);
-                Entries { status: if trimmed { Status::Lost } else { Status::Complete }, messages }
-            }
-            None => Entries::none(Status::Big),
-        }
-    }
-
-    /// Whether streams may have been dropped that got something after `after`. By the last id where the clock stepped
-    /// back behind it: what was dropped must not look young again.
-    fn is_too_old(&self, after: Id, retention: &Retention, now: u64) -> bool {
-        after.ms.saturating_add(retention.age_ms) <= now.max(self.last.ms)
-    }
-
-    fn latest(&self, address: &Address) -> Entries {
-        let last = self.streams.get(address).and_then(|stream| stream.entries.back()).cloned();
-        Entries { status: Status::Complete, messages: last.into_iter().collect() }
-    }
-}
-
-impl Entries {
-    fn none(status: Status) -> Self {
-        Self { status, messages: Vec::new() }
-    }
-}
-
 /// Makes a session's requests to the store in this process.
 #[derive(Debug, Clone)]
 pub struct MemoryClient {
@@ -277,9 +204,7 @@ impl MemoryClient {
         let Some(log) = state.logs.get_mut(partition.index()) else {
             return Place { epoch: Epoch::from_random(0), id: Id::ZERO };
         };
-        log.last = log.last.max(seen).max(Id { ms: now, seq: 0 });
-        let too_old = log.last.ms.saturating_sub(self.shared.retention.age_ms);
-        log.streams.retain(|_, stream| stream.entries.back().is_some_and(|(id, _)| id.ms > too_old));
+        log.lift(seen, now, &self.shared.retention);
         let place = Place { epoch: log.epoch, id: log.last };
         let channel = self.shared.namespace.keys(partition).beacon(&self.shared.gateway);
         state.push(channel, format!("1 {} {}", place.id, place.epoch));
@@ -303,19 +228,11 @@ impl MemoryClient {
         History { epoch: Some(log.epoch), last: log.last, entries }
     }
 
-    /// There is no journal: the streams themselves say what they got.
     pub(super) fn missed(&self, partition: Partition, after: Id) -> Missed {
         let (state, now) = (self.shared.lock(), self.shared.now());
-        let Some(log) = state.logs.get(partition.index()) else {
-            return Missed { epoch: None, last: Id::ZERO, complete: false, next: None, addresses: Vec::new() };
-        };
-        let changed = log.streams.iter().filter(|(_, stream)| stream.entries.back().is_some_and(|(id, _)| *id > after));
-        Missed {
-            epoch: Some(log.epoch),
-            last: log.last,
-            complete: !log.is_too_old(after, &self.shared.retention, now),
-            next: None,
-            addresses: changed.map(|(address, _)| address.clone()).collect(),
+        match state.logs.get(partition.index()) {
+            Some(log) => log.missed(after, &self.shared.retention, now),
+            None => Missed { epoch: None, last: Id::ZERO, complete: false, next: None, addresses: Vec::new() },
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::store::Push;
+use crate::store::{Entries, Push, Status};
 
 const AGE: u64 = 60_000;
 const NOW: u64 = 1_763_683_200_000;
