@@ -31,6 +31,11 @@ impl Hub {
         }
     }
 
+    /// Whether connections got events that they have yet to write.
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// Lets connections that got events write them, so many of them at the most. False when none is left.
     pub fn write(&mut self, most: usize) -> bool {
         let Self { connections, stats, due, .. } = self;

@@ -22,18 +22,22 @@ const CONNECTIONS: usize = 256;
 /// close together goes out in one write. Other tasks run meanwhile if it takes long.
 pub async fn take(hub: &SharedHub, first: Parcel, deliveries: &mut mpsc::UnboundedReceiver<Parcel>) {
     hub.borrow_mut().advance(Instant::now());
-    let mut turn = Turn::new(hub);
-    let mut parcel = Some(first);
-    for _ in 0..DELIVERIES {
-        let Some(Parcel { delivery, room }) = parcel.take().or_else(|| deliveries.try_recv().ok()) else { break };
-        turn.take(delivery, deliveries.is_empty()).await;
-        drop(room);
+    let mut turn = Turn::new(hub, deliveries);
+    let mut parcel = first;
+    for _ in 1..DELIVERIES {
+        turn.take(parcel).await;
+        parcel = match turn.next().await {
+            Some(parcel) => parcel,
+            None => return,
+        };
     }
+    turn.take(parcel).await;
     turn.write().await;
 }
 
 struct Turn<'a> {
     hub: &'a SharedHub,
+    deliveries: &'a mut mpsc::UnboundedReceiver<Parcel>,
     /// Pushes since other tasks ran.
     pushes: usize,
     /// Bytes of events since connections wrote.
@@ -43,21 +47,36 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn new(hub: &'a SharedHub) -> Self {
-        Self { hub, pushes: 0, bytes: 0, enough: WRITE.min(hub.borrow().options.queue / 2) }
+    fn new(hub: &'a SharedHub, deliveries: &'a mut mpsc::UnboundedReceiver<Parcel>) -> Self {
+        Self { hub, deliveries, pushes: 0, bytes: 0, enough: WRITE.min(hub.borrow().options.queue / 2) }
     }
 
-    /// Takes a delivery, which may be the last one.
-    async fn take(&mut self, delivery: Delivery, last: bool) {
+    /// The next delivery that waits. While none does, connections write, some at a time: what comes meanwhile goes out
+    /// with the first for all the others. `None` when nothing is left to take or to write.
+    async fn next(&mut self) -> Option<Parcel> {
+        loop {
+            if let Ok(parcel) = self.deliveries.try_recv() {
+                return Some(parcel);
+            }
+            if !self.hub.borrow_mut().write(CONNECTIONS) {
+                return None;
+            }
+            yield_now().await;
+        }
+    }
+
+    async fn take(&mut self, parcel: Parcel) {
+        // Its room is free again only when it has been taken.
+        let Parcel { delivery, room: _room } = parcel;
         if let Delivery::Batch(batch) = delivery {
-            return self.batch(&batch, last).await;
+            return self.batch(&batch).await;
         }
         let pushes = delivery.pushes();
         self.hub.borrow_mut().take(delivery);
         self.rest(pushes, 0).await;
     }
 
-    async fn batch(&mut self, batch: &Batch, last: bool) {
+    async fn batch(&mut self, batch: &Batch) {
         let mut events = batch.events.as_slice();
         while !events.is_empty() {
             let (run, behind) = events.split_at(run_length(events, self.enough - self.bytes));
@@ -67,7 +86,7 @@ impl<'a> Turn<'a> {
                     let pushes = self.hub.borrow_mut().dispatch(several);
                     self.rest(pushes, 0).await;
                 }
-                run => self.run(run, last && events.is_empty()).await,
+                run => self.run(run, events.is_empty()).await,
             }
             run.iter().for_each(|event| self.hub.borrow_mut().observe(clock::age(event.id)));
             self.rest(0, run.iter().map(bytes).sum()).await;
@@ -75,15 +94,20 @@ impl<'a> Turn<'a> {
         self.hub.borrow_mut().lift(&batch.watermarks);
     }
 
-    /// Gives a run to the followers of its address. If nothing comes behind it, they write at once: what that needs is
-    /// at hand then.
+    /// Gives a run to the followers of its address. While nothing came before it in this turn, and nothing comes behind
+    /// it, they write at once: what that needs is at hand then.
     async fn run(&mut self, run: &[Dispatch], last: bool) {
         let mut places = 0..CONNECTIONS;
         loop {
-            let (pushes, more) = self.hub.borrow_mut().dispatch_run(run, places.clone());
-            if last {
-                self.hub.borrow_mut().write(CONNECTIONS);
-            }
+            let (pushes, more) = {
+                let mut hub = self.hub.borrow_mut();
+                let alone = last && !hub.has_due() && self.deliveries.is_empty();
+                let given = hub.dispatch_run(run, places.clone());
+                if alone {
+                    hub.write(CONNECTIONS);
+                }
+                given
+            };
             if !more {
                 return self.rest(pushes, 0).await;
             }
