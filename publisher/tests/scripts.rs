@@ -395,6 +395,20 @@ async fn history_stops_at_its_bytes() {
 }
 
 #[tokio::test]
+async fn somebody_elses_key_does_not_keep_other_addresses_from_being_read() {
+    let mut store = Store::start().await;
+    let (_, start) = store.attach(1, "run", RETENTION).await;
+    store.publish(&["a"]).await;
+    store.publish(&["b"]).await;
+    store.command::<()>("SET {tidings:0}:t:a mine").await;
+    for span in [Span::After(start.parse().unwrap()), Span::Latest] {
+        let found = store.history(&["a", "b"], span, PLENTY).await.found;
+        let told: Vec<_> = found.iter().map(|(status, ids)| (status.as_str(), ids.len())).collect();
+        assert_eq!(told, [("lost", 0), ("ok", 1)]);
+    }
+}
+
+#[tokio::test]
 async fn the_latest_event_is_told_however_old_the_rest() {
     let mut store = Store::start().await;
     store.attach(7, "run", Retention { events: 100, ..RETENTION }).await;

@@ -44,9 +44,9 @@ local function complete(stream, after)
 end
 local function page(stream, from, count)
   if tail then
-    return redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+    return redis.pcall('XREVRANGE', stream, '+', '-', 'COUNT', 1)
   end
-  return redis.call('XRANGE', stream, from, up_to, 'COUNT', count)
+  return redis.pcall('XRANGE', stream, from, up_to, 'COUNT', count)
 end
 local function read(stream, after)
   -- A stream that is not there lost nothing: had it got an event after a place that is not too old, it would still be.
@@ -56,6 +56,12 @@ local function read(stream, after)
   local entries, from, count = {}, '(' .. after, 100
   while true do
     local found = page(stream, from, count)
+    -- Somebody else has put something under this key. It must not keep the other addresses from being read.
+    if found.err and string.find(found.err, '^WRONGTYPE') then
+      return 'lost', {}
+    elseif found.err then
+      error(found)
+    end
     for i = 1, #found do
       local fields = found[i][2]
       for f = 1, #fields, 2 do
