@@ -61,6 +61,11 @@ pub struct Keys {
     tag: String,
 }
 
+/// The number of the partition that a key or channel of some namespace is of.
+pub fn partition_of(name: &str) -> Option<u16> {
+    name.strip_prefix('{')?.split_once('}')?.0.rsplit_once(':')?.1.parse().ok()
+}
+
 /// How many slots a cluster has.
 const SLOTS: u16 = 16_384;
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
@@ -126,9 +131,18 @@ mod tests {
         }
 
         #[test]
+        fn names_tell_their_partition(number in 0..32_u16) {
+            let partition = Partitions::new(32).unwrap().get(number).unwrap();
+            let keys = Namespace::default().keys(partition);
+            for name in [keys.journal(), keys.beacon("a:b}"), keys.stream(&"t:1".parse().unwrap())] {
+                prop_assert_eq!(partition_of(&name), Some(number));
+            }
+        }
+
+        #[test]
         fn never_panics(text: String) {
             let keys = Namespace::default().keys(Partitions::ONE.get(0).unwrap());
-            let _ = keys.address(&text);
+            let _ = (keys.address(&text), partition_of(&text));
             let _ = text.parse::<Namespace>();
         }
     }

@@ -38,6 +38,9 @@ pub(super) fn apply(given: Vec<Given>, errors: &mut Errors) -> (Config, Origins)
     if !origins.contains_key("demo.enabled") {
         config.demo.enabled = config.store.url == StoreUrl::Memory;
     }
+    if !origins.contains_key("store.partitions") {
+        config.store.partitions = config.store.url.partitions();
+    }
     (config, origins)
 }
 

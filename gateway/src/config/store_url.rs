@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tidings_shared::RedisUrl;
 use tidings_shared::store_url;
+use tidings_shared::{Partitions, RedisUrl};
 
 /// Which store keeps the events. Its `Debug` and `Display` mask passwords.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,9 +19,6 @@ pub enum StoreUrl {
 /// What was expected instead of a text that is no URL of a store. It does not repeat the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongUrl {
-    /// A kind of Redis that publishers know, and gateways with a later version.
-    #[error("memory:// or redis://; redis+sentinel:// and redis+cluster:// are not supported by gateways yet")]
-    Later,
     /// Something behind `memory://`.
     #[error("nothing behind memory://")]
     Memory,
@@ -37,11 +34,17 @@ impl FromStr for StoreUrl {
         match text.strip_prefix("memory://") {
             Some("") => Ok(Self::Memory),
             Some(_) => Err(WrongUrl::Memory),
-            None => {
-                let url: RedisUrl = text.parse()?;
-                let known = url.topology == store_url::Topology::Standalone;
-                known.then_some(Self::Redis(url)).ok_or(WrongUrl::Later)
-            }
+            None => Ok(Self::Redis(text.parse()?)),
+        }
+    }
+}
+
+impl StoreUrl {
+    /// How many partitions a namespace has there if nobody says.
+    pub fn partitions(&self) -> Partitions {
+        match self {
+            Self::Redis(url) if url.topology == store_url::Topology::Cluster => Partitions::CLUSTER,
+            _ => Partitions::ONE,
         }
     }
 }
@@ -65,6 +68,8 @@ mod tests {
             ("memory://", "memory://"),
             ("redis://:hunter2@cache/1", "redis://:***@cache:6379/1"),
             ("rediss://app:hunter2@cache", "rediss://app:***@cache:6379"),
+            ("redis+sentinel://:hunter2@a,b:1/main", "redis+sentinel://:***@a:26379,b:1/main"),
+            ("redis+cluster://:hunter2@a,b:1", "redis+cluster://:***@a:6379,b:1"),
         ] {
             let url: StoreUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), shown);
@@ -79,8 +84,7 @@ mod tests {
             ("memory://hunter2", WrongUrl::Memory),
             ("hunter2", WrongUrl::Redis(store_url::WrongUrl::Scheme)),
             ("redis://hunter2@cache", WrongUrl::Redis(store_url::WrongUrl::Login)),
-            ("redis+sentinel://hunter2/m", WrongUrl::Later),
-            ("redis+cluster://hunter2", WrongUrl::Later),
+            ("redis+sentinel://hunter2@a/m", WrongUrl::Redis(store_url::WrongUrl::Login)),
         ] {
             let error = text.parse::<StoreUrl>().unwrap_err();
             assert_eq!(error, wrong, "{text:?}");

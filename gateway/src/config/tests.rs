@@ -152,6 +152,14 @@ fn a_redis_store_wants_to_hear_that_it_is_open() {
 }
 
 #[test]
+fn a_cluster_has_more_partitions_unless_told() {
+    let count = |more: &[&str]| run(&[&["--auth.insecure"], more].concat(), &[]).store.partitions.count();
+    assert_eq!(count(&["--store.url=redis+cluster://a,b"]), 16);
+    assert_eq!(count(&["--store.url=redis+cluster://a,b", "--store.partitions=4"]), 4);
+    assert_eq!(count(&["--store.url=redis+sentinel://a,b/main"]), 1);
+}
+
+#[test]
 fn an_open_gateway_stays_on_loopback() {
     let lines = mistakes(&["--server.listen", "0.0.0.0:8080"], &[]);
     assert!(lines[0].starts_with("server.listen = \"0.0.0.0:8080\" (--server.listen): without tokens"), "{lines:?}");
@@ -216,9 +224,9 @@ fn tls_to_the_store_is_checked() {
 #[test]
 fn rules_are_silent_about_what_is_in_doubt() {
     // Whether the store is open is unknown while its URL is: one mistake, one line.
-    let lines = mistakes(&["--store.url", "redis+cluster://cache", "--server.listen", "0.0.0.0:1"], &[]);
+    let lines = mistakes(&["--store.url", "redis+sentinel://cache", "--server.listen", "0.0.0.0:1"], &[]);
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("redis+cluster:// are not supported by gateways yet"), "{lines:?}");
+    assert!(lines[0].contains("the name that the sentinels have for the primary"), "{lines:?}");
     let lines = mistakes(&["--config", "/nonexistent/tidings.toml", "--server.listen", "0.0.0.0:1"], &[]);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("/nonexistent/tidings.toml: the file cannot be read: "), "{lines:?}");

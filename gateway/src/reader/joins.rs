@@ -127,6 +127,10 @@ impl Reader {
                 }
             }
             Answer::Unsubscribed(result) => result?,
+            // Without a beacon for three intervals the partition is deaf; until then it may be out of memory, or move.
+            Answer::Beacon(Err(error)) | Answer::Lift(_, Err(error)) if error.passing => {
+                tracing::warn!(%error, "a beacon did not go through; the next one may");
+            }
             Answer::Beacon(result) | Answer::Lift(_, result) => {
                 result?;
             }

@@ -69,16 +69,18 @@ struct Reader {
     outboxes: Outboxes,
     status: Status,
     metrics: Metrics,
-    /// Who the server was in the last session.
-    run: Option<String>,
+    /// Which server served each partition in the last session.
+    runs: Vec<Arc<str>>,
     /// Whether the last session ended because this reader was too slow: then history is not worth reading.
     behind: bool,
 }
 
 /// The most pushes, and commands, that are taken in one turn.
 const TURN: usize = 1_024;
-/// The longest wait between two tries to connect.
-const BACK_OFF: Duration = Duration::from_secs(5);
+/// The longest wait between two tries to connect: a part of the time in which all should have converged after a failover.
+const BACK_OFF: Duration = Duration::from_secs(1);
+/// A session that lived for this long is tried again at once.
+const LIVED: Duration = Duration::from_secs(5);
 
 /// Starts the reader on its own thread. It ends when the last handle is gone.
 pub fn spawn(store: Store, options: ReaderOptions, metrics: Metrics) -> std::io::Result<ReaderHandle> {
@@ -117,7 +119,7 @@ impl Reader {
             outboxes: Outboxes::default(),
             status,
             metrics,
-            run: None,
+            runs: Vec::new(),
             behind: false,
             store,
             options,
@@ -137,8 +139,8 @@ impl Reader {
             tracing::warn!(%error, "the way to the store is broken; streams stay open, new ones are told to come back");
             self.metrics.add_store_reconnect();
             self.go_down(&error);
-            // A session that lived is tried again at once; else the wait doubles, with jitter.
-            wait = if began.elapsed() > BACK_OFF { Duration::ZERO } else { next_wait(wait) };
+            // Else the wait doubles, with jitter.
+            wait = if began.elapsed() > LIVED { Duration::ZERO } else { next_wait(wait) };
         }
     }
 

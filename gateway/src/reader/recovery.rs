@@ -47,15 +47,15 @@ impl Reader {
             same_epoch(place.epoch, before.epoch)?;
             places.push((partition, place));
         }
-        let other_server = self.run.as_ref().is_some_and(|run| *run != session.run);
-        self.run = Some(session.run.clone());
+        let before = std::mem::replace(&mut self.runs, session.runs.clone());
+        let is_other_server = |at: usize| before.get(at).is_some_and(|run| *run != session.runs[at]);
         let behind = std::mem::take(&mut self.behind);
         for (partition, place) in places {
             match self.states[partition.index()].place {
                 None => self.states[partition.index()].restart(place),
                 Some(_) if behind => self.resync_partition(partition, place, Reason::Slow),
                 Some(known) if known.epoch != place.epoch => {
-                    let reason = if other_server { Reason::Failover } else { Reason::Epoch };
+                    let reason = if is_other_server(partition.index()) { Reason::Failover } else { Reason::Epoch };
                     self.resync_partition(partition, place, reason);
                 }
                 Some(known) => self.backfill(&client, partition, known).await?,

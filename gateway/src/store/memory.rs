@@ -128,7 +128,8 @@ impl MemoryStore {
         state.sink = Some(sink.clone());
         drop(state);
         let client = Client::Memory(MemoryClient { shared: Arc::clone(&self.shared) });
-        Session::new(client, "memory".to_owned(), "noeviction".to_owned(), &sink, pushes)
+        let runs = vec!["memory".into(); usize::from(self.shared.partitions.count())];
+        Session::new(client, runs, "noeviction".to_owned(), &sink, pushes)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A session: one unbroken life of the way to a store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
@@ -20,12 +20,19 @@ pub struct StoreError {
     pub what: &'static str,
     /// What went wrong, without secrets.
     pub detail: String,
+    /// Whether the same server may do it a little later, over the same connection.
+    pub passing: bool,
 }
 
 impl StoreError {
     /// An error in doing `what`.
     pub fn new(what: &'static str, detail: impl ToString) -> Self {
-        Self { what, detail: detail.to_string() }
+        Self { what, detail: detail.to_string(), passing: false }
+    }
+
+    /// The same, with the partition that it befell.
+    pub fn of_partition(self, partition: Partition) -> Self {
+        Self { detail: format!("partition {partition}: {}", self.detail), ..self }
     }
 }
 
@@ -44,8 +51,8 @@ pub struct Push {
 pub struct Session {
     /// Makes requests.
     pub client: Client,
-    /// Who the server is; another value than before means that writes may be lost.
-    pub run: String,
+    /// Which server serves each partition; another than before means that writes may be lost.
+    pub runs: Vec<Arc<str>>,
     /// The server's `maxmemory-policy`. Any but `noeviction` may lose history in silence under memory pressure.
     pub policy: String,
     pushes: mpsc::Receiver<Push>,
@@ -56,6 +63,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct End {
     broken: AtomicBool,
+    /// Why, in words.
+    reason: OnceLock<&'static str>,
     /// Because pushes came faster than they were received.
     behind: AtomicBool,
     told: Notify,
@@ -80,11 +89,13 @@ impl PushSink {
         }
         if let Err(TrySendError::Full(_)) = self.sender.try_send(Push { channel, text }) {
             self.end.behind.store(true, Ordering::Release);
-            self.close();
+            self.close("events came faster than they could be taken");
         }
     }
 
-    pub(super) fn close(&self) {
+    /// Breaks the session. Of several reasons the first is told.
+    pub(super) fn close(&self, reason: &'static str) {
+        let _ = self.end.reason.set(reason);
         self.end.broken.store(true, Ordering::Release);
         self.end.told.notify_one();
     }
@@ -103,12 +114,12 @@ pub(super) fn pushes() -> (PushSink, mpsc::Receiver<Push>) {
 impl Session {
     pub(super) fn new(
         client: Client,
-        run: String,
+        runs: Vec<Arc<str>>,
         policy: String,
         sink: &PushSink,
         pushes: mpsc::Receiver<Push>,
     ) -> Self {
-        Self { client, run, policy, pushes, end: Arc::clone(&sink.end) }
+        Self { client, runs, policy, pushes, end: Arc::clone(&sink.end) }
     }
 
     /// Waits for pushes and appends up to `most` of them to `into`. False means that the session broke: what was
@@ -127,7 +138,7 @@ impl Session {
 
     /// Why it broke, in words.
     pub fn end(&self) -> &'static str {
-        if self.is_behind() { "events came faster than they could be taken" } else { "the connection ended" }
+        self.end.reason.get().copied().unwrap_or("the connection ended")
     }
 
     /// Whether pushes were lost or the connection ended.

@@ -87,7 +87,7 @@ fn choose_crypto() {
 }
 
 /// What a failure of this server means to a caller.
-pub(crate) fn failure(server: &Server, error: RedisError) -> Error {
+pub fn failure(server: &Server, error: RedisError) -> Error {
     let kind = Verdict::of(&error, server).kind();
     Error::new(kind, At { server: server.clone(), source: error })
 }

@@ -16,7 +16,7 @@ mod sentinel;
 mod tls;
 mod verdict;
 
-pub(crate) use access::failure;
+pub use access::failure;
 pub use map::Map;
 pub use primaries::{Generation, Primaries};
 pub use tidings_shared::store_url::{RedisUrl, Server, Topology, WrongUrl};

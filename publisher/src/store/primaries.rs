@@ -78,6 +78,11 @@ impl Primaries {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// How many servers the store has, and who tells which of them are primaries.
+    pub fn topology(&self) -> &Topology {
+        &self.inner.topology
+    }
+
     /// Whether channels are sharded: each message goes over the primary of its slot.
     pub fn is_cluster(&self) -> bool {
         self.inner.topology == Topology::Cluster

@@ -1,0 +1,118 @@
+//! The connections to one primary.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::{Manager, Pool};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisError, RedisResult};
+use tidings_publisher::store::{Primaries, Server, Verdict, failure};
+use tokio::time::timeout;
+
+use super::CONNECT;
+use super::pushes::{Leaving, accept};
+use crate::store::session::{PushSink, StoreError};
+
+/// How long a request may take before the session counts as broken.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Connections for backfills, which can be large: an answer of megabytes must not keep beacons and resumes waiting.
+const BACKFILLS: usize = 2;
+
+/// One primary: a connection for subscriptions and the pushes they bring, one for short requests, some for backfills.
+pub(super) struct Node {
+    pub(super) server: Server,
+    /// Which process it is.
+    pub(super) run: Arc<str>,
+    /// Its `maxmemory-policy`.
+    pub(super) policy: String,
+    pub(super) requests: MultiplexedConnection,
+    pub(super) backfills: Pool,
+    subscriber: MultiplexedConnection,
+    /// Whether channels are those of a cluster.
+    sharded: bool,
+    leaving: Leaving,
+}
+
+impl Node {
+    /// Connects; pushes go to `sink`.
+    pub(super) async fn open(primaries: &Primaries, server: &Server, sink: &PushSink) -> Result<Self, StoreError> {
+        let late = |_| StoreError::new("connecting to Redis", format!("{server} did not answer in {CONNECT:?}"));
+        timeout(CONNECT, Self::open_slowly(primaries, server, sink)).await.map_err(late)?
+    }
+
+    async fn open_slowly(primaries: &Primaries, server: &Server, sink: &PushSink) -> Result<Self, StoreError> {
+        let what = "connecting to Redis";
+        let failed = |error: RedisError| StoreError::new(what, failure(server, error));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER))
+            .set_pipeline_buffer_size(4_096);
+        let leaving = Leaving::default();
+        let pushing = config.clone().set_push_sender({
+            let (sink, leaving) = (sink.clone(), leaving.clone());
+            move |push| accept(&sink, &leaving, push)
+        });
+        let connect = async |config| {
+            let connected = primaries.connect(server, ProtocolVersion::RESP3, config).await;
+            connected.map_err(|error| StoreError::new(what, error))
+        };
+        let subscriber = connect(&pushing).await?;
+        let mut requests = connect(&config).await?;
+        let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut requests).await.map_err(failed)?;
+        let run: String = info.get("run_id").ok_or_else(|| StoreError::new(what, "INFO tells no run_id"))?;
+        let client = primaries.client(server, ProtocolVersion::RESP3).map_err(|error| StoreError::new(what, error))?;
+        let manager = Manager::new_with_config(client.get_connection_info().clone(), config).map_err(failed)?;
+        let backfills = Pool::builder(manager).max_size(BACKFILLS).build().map_err(|e| StoreError::new(what, e))?;
+        Ok(Self {
+            server: server.clone(),
+            run: run.into(),
+            policy: info.get("maxmemory_policy").unwrap_or_default(),
+            requests,
+            backfills,
+            subscriber,
+            sharded: primaries.is_cluster(),
+            leaving,
+        })
+    }
+
+    /// Subscribes; from the answer on, nothing on these channels is missed.
+    pub(super) async fn subscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
+        let mut subscriber = self.subscriber.clone();
+        let result = match self.sharded {
+            true => one_by_one(&mut subscriber, "SSUBSCRIBE", &channels).await,
+            false => subscriber.subscribe(channels).await,
+        };
+        result.map_err(|error| self.failed("subscribing", error))
+    }
+
+    /// Ends subscriptions.
+    pub(super) async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
+        let mut subscriber = self.subscriber.clone();
+        let result = match self.sharded {
+            true => {
+                self.leaving.leave(&channels);
+                one_by_one(&mut subscriber, "SUNSUBSCRIBE", &channels).await
+            }
+            false => subscriber.unsubscribe(channels).await,
+        };
+        result.map_err(|error| self.failed("unsubscribing", error))
+    }
+
+    /// An error of this server.
+    pub(super) fn failed(&self, what: &'static str, error: RedisError) -> StoreError {
+        // TRYAGAIN and ASK: while a slot moves its keys are in two places.
+        let passing = matches!(Verdict::of(&error, &self.server), Verdict::Later | Verdict::Ask(_));
+        StoreError { passing, ..StoreError::new(what, failure(&self.server, error)) }
+    }
+}
+
+/// A command for each channel, in one write. One command takes only channels of one slot, and the client library would
+/// take the first of its confirmations for all of them.
+async fn one_by_one(connection: &mut MultiplexedConnection, command: &str, channels: &[String]) -> RedisResult<()> {
+    let mut pipeline = Pipeline::with_capacity(channels.len());
+    for channel in channels {
+        pipeline.cmd(command).arg(channel);
+    }
+    let answers = connection.send_packed_commands(&pipeline, 0, channels.len()).await?;
+    answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
+}
