@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::RedisResult;
 use tidings_publisher::{Builder, ErrorKind, Event, Publisher};
-use tidings_tests::{Authority, Cluster, Gateway, Layout, Sentinel, Server, Setup, Standalone};
+use tidings_tests::{Authority, Cluster, Gateway, Layout, Node, Sentinel, Server, Setup, Standalone};
 
 use crate::on_each_server;
 
@@ -17,6 +17,8 @@ on_each_server!(
     sentinel_publisher,
     cluster_publisher,
     standalone_gateway,
+    sentinel_gateway,
+    cluster_gateway,
 );
 
 const README: &str = include_str!("../../../README.md");
@@ -113,11 +115,34 @@ async fn cluster_publisher(server: Server) {
 
 async fn standalone_gateway(server: Server) {
     let redis = Standalone::start(with_users(server)).await;
-    let gateway: Gateway = Setup::redis(&redis.url_for("gateway", "secret")).start().await;
+    publish_and_poll(&redis.url_for("gateway", "secret")).await;
+    assert_nothing_refused(&redis).await;
+}
+
+async fn sentinel_gateway(server: Server) {
+    let topology = Sentinel::start(with_users(server)).await;
+    publish_and_poll(&topology.url_for("gateway", "secret")).await;
+    assert_nothing_refused(topology.primary().await).await;
+}
+
+async fn cluster_gateway(server: Server) {
+    let cluster = Cluster::start(with_users(server)).await;
+    publish_and_poll(&cluster.url_for("gateway", "secret")).await;
+    for node in cluster.nodes() {
+        assert_nothing_refused(node).await;
+    }
+}
+
+/// All that a gateway does with its store.
+async fn publish_and_poll(url: &str) {
+    let gateway: Gateway = Setup::redis(url).start().await;
     let publisher = Publisher::connect(gateway.url()).await.unwrap();
     publisher.publish(Event::refresh("a").key("k")).await.unwrap();
     let (status, body) = gateway.public_get("/v1/poll?topic=a&tail=1").await;
     assert!(status == 200 && body.contains(r#""topic":"a""#), "{status} {body}");
-    let refusals: Vec<redis::Value> = redis.ask("ACL", &["LOG"]).await.unwrap();
+}
+
+async fn assert_nothing_refused(node: &Node) {
+    let refusals: Vec<redis::Value> = node.ask("ACL", &["LOG"]).await.unwrap();
     assert!(refusals.is_empty(), "{refusals:?}");
 }

@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod faults;
+mod gateway;
 mod publisher;
 mod sentinel;
 mod tls;

@@ -1,0 +1,77 @@
+//! Over a cluster.
+
+use std::collections::HashSet;
+
+use tidings_publisher::{Namespace, Partitions};
+use tidings_tests::{Cluster, Server};
+
+use super::{Stage, cut_replicas_off};
+use crate::on_each_server;
+
+on_each_server!(crash, failover, slot_that_moves, lost_writes);
+
+fn slot_of(address: &str) -> u16 {
+    Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
+}
+
+async fn crash(server: Server) {
+    let cluster = Cluster::start(server).await;
+    let mut stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
+    let cursor = stage.cursor();
+    stage.publish_through(cluster.crash_failover(slot_of("o/0"))).await;
+    stage.come_back(&cursor).await;
+    stage.assert_converged().await;
+}
+
+/// The old primary lives on, as a replica that subscribers may stay with: on Redis 7.0 without being told.
+async fn failover(server: Server) {
+    let cluster = Cluster::start(server).await;
+    let stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
+    stage.publish_through(cluster.failover(slot_of("o/0"))).await;
+    stage.assert_converged().await;
+}
+
+async fn slot_that_moves(server: Server) {
+    let cluster = Cluster::start(server).await;
+    let stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
+    let slot = slot_of("o/0");
+    let from = cluster.primary_of(slot).await.addr();
+    let to = cluster.nodes()[..3].iter().find(|node| node.addr() != from).unwrap();
+    stage.publish_through(cluster.migrate(slot, to)).await;
+    stage.assert_converged().await;
+    // The other partitions are recovered by their journals.
+    for client in &stage.clients {
+        let record = client.record();
+        let resynced = record.resynced();
+        assert!(resynced.iter().all(|topic| slot_of(topic) == slot), "{record}");
+    }
+}
+
+async fn lost_writes(server: Server) {
+    let cluster = Cluster::start(server).await;
+    let mut stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
+    let cursor = stage.cursor();
+    stage.gateways[1].kill();
+    let slot = slot_of("o/0");
+    let old = cluster.primary_of(slot).await.addr();
+    let mut befallen = HashSet::new();
+    for topic in &stage.topics {
+        if cluster.primary_of(slot_of(topic)).await.addr() == old {
+            befallen.insert(topic.clone());
+        }
+    }
+    cut_replicas_off(cluster.primary_of(slot).await).await;
+    let lost = stage.source.publish_many(&["o/0"], 20).await;
+    stage.clients[0].got(lost).await;
+    cluster.crash_failover(slot).await;
+    stage.gateways[1].start().await;
+    stage.clients[1].ready_times(2).await;
+    stage.come_back(&cursor).await;
+    stage.publish_through(std::future::ready(())).await;
+    stage.assert_converged().await;
+    // What the other servers have is recovered by its journals.
+    for client in &stage.clients {
+        assert_eq!(client.record().resynced(), befallen, "{}", client.record());
+    }
+    assert!(!stage.clients[1].record().serials().contains(&lost), "the test lost nothing");
+}
