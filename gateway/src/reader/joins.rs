@@ -1,6 +1,7 @@
 //! The joins under way: subscribed, planned, read for, answered.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidings_shared::{Address, Partition};
 
@@ -127,11 +128,10 @@ impl Reader {
                 }
             }
             Answer::Unsubscribed(result) => result?,
-            // Without a beacon for three intervals the partition is deaf; until then it may be out of memory, or move.
-            Answer::Beacon(Err(error)) | Answer::Lift(_, Err(error)) if error.passing => {
-                tracing::warn!(%error, "a beacon did not go through; the next one may");
+            Answer::Beacon(partition, Err(error)) | Answer::Lift(partition, Err(error)) if error.passing => {
+                self.refused(partition, &error);
             }
-            Answer::Beacon(result) | Answer::Lift(_, result) => {
+            Answer::Beacon(_, result) | Answer::Lift(_, result) => {
                 result?;
             }
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
@@ -141,6 +141,14 @@ impl Reader {
             Answer::Read { join, parts } => self.take_read(join, parts, requests),
         }
         Ok(())
+    }
+
+    /// The server answers, and will take a beacon later: when it has memory again, or the slot has moved. The partition is
+    /// not deaf, and a new session would fare no better and take the other partitions down.
+    fn refused(&mut self, partition: Partition, error: &StoreError) {
+        tracing::warn!(%error, "a beacon did not go through; the next one may");
+        self.states[partition.index()].beacon = Instant::now();
+        self.status.down(partition, &error.to_string());
     }
 
     fn take_read(&mut self, join: Join, parts: Vec<ReadPart>, requests: &mut Requests) {

@@ -31,7 +31,7 @@ pub enum Answer {
     /// Channels are no longer subscribed.
     Unsubscribed(Result<(), StoreError>),
     /// A beacon was sent.
-    Beacon(Result<Place, StoreError>),
+    Beacon(Partition, Result<Place, StoreError>),
     /// One was sent for joins that wait for the watermark.
     Lift(Partition, Result<Place, StoreError>),
     /// A join has a share of the allowance.
@@ -115,7 +115,7 @@ impl Requests {
     /// Sends a beacon.
     pub fn beacon(&mut self, partition: Partition, seen: Id) {
         let client = self.client.clone();
-        self.push(async move { Answer::Beacon(client.beacon(partition, seen, false).await) });
+        self.push(async move { Answer::Beacon(partition, client.beacon(partition, seen, false).await) });
     }
 
     /// Waits for a share of the allowance.

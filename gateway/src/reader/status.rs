@@ -60,6 +60,14 @@ impl Status {
         }
     }
 
+    /// Until the next beacon comes.
+    pub(super) fn down(&self, partition: Partition, reason: &str) {
+        self.change(partition, |status| {
+            status.up = false;
+            reason.clone_into(&mut status.reason);
+        });
+    }
+
     pub(super) fn up(&self, partition: Partition) {
         self.change(partition, |status| {
             status.up = true;
@@ -71,6 +79,10 @@ impl Status {
         self.change(partition, |status| {
             status.beacon = Some(at);
             status.place = Some(place);
+            if !status.up {
+                status.up = true;
+                "ok".clone_into(&mut status.reason);
+            }
         });
     }
 

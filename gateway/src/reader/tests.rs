@@ -265,7 +265,7 @@ async fn a_join_whose_read_failed_is_turned_away_and_the_session_is_tried() {
     let part = Part { partition: the_partition(), addresses: vec![address("a")], generation, plan: Plan::Read(read) };
     rig.reader.take_answer(Answer::Read { join, parts: vec![(part, None)] }, &mut rig.requests).unwrap();
     assert!(rig.joined(connection).is_none());
-    assert!(matches!(rig.answer().await, Answer::Beacon(Ok(_))));
+    assert!(matches!(rig.answer().await, Answer::Beacon(_, Ok(_))));
 }
 
 #[tokio::test]

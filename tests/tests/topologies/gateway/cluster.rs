@@ -1,14 +1,16 @@
 //! Over a cluster.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use tidings_publisher::{Namespace, Partitions};
-use tidings_tests::{Cluster, Server};
+use tidings_tests::wait::PATIENCE;
+use tidings_tests::{Cluster, Server, eventually};
 
 use super::{Stage, cut_replicas_off};
 use crate::on_each_server;
 
-on_each_server!(crash, failover, slot_that_moves, lost_writes);
+on_each_server!(crash, failover, slot_that_moves, slot_half_moved, lost_writes);
 
 fn slot_of(address: &str) -> u16 {
     Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
@@ -45,6 +47,36 @@ async fn slot_that_moves(server: Server) {
         let resynced = record.resynced();
         assert!(resynced.iter().all(|topic| slot_of(topic) == slot), "{record}");
     }
+}
+
+/// Its keys are in two places for longer than a deaf partition would be left alone.
+async fn slot_half_moved(server: Server) {
+    let cluster = Cluster::start(server).await;
+    let stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
+    let slot = slot_of("o/0");
+    let partition = Partitions::CLUSTER.of(&"o/0".parse().unwrap());
+    let from = cluster.primary_of(slot).await.addr();
+    let to = cluster.nodes()[..3].iter().find(|node| node.addr() != from).unwrap();
+    let sessions = async || stage.gateways[0].metrics().await.sum("tidings_store_reconnects_total", &[]);
+    let before = sessions().await;
+    stage.source.publish(&["o/0"]).await;
+    let migration = cluster.migration(slot, to).await;
+    migration.move_keys().await;
+    let begun = Instant::now();
+    eventually("readiness names the partition for long, and it alone", PATIENCE, async || {
+        let (status, body) = stage.gateways[0].admin_get("/readyz").await;
+        let down = body.matches(r#""up":false"#).count();
+        let named = body.contains(&format!("partition {partition}: ")) && body.contains("ASK");
+        status == 503 && down == 1 && named && begun.elapsed() > Duration::from_secs(3)
+    })
+    .await;
+    let other = stage.topics.iter().find(|topic| slot_of(topic) != slot).unwrap();
+    let serial = stage.source.publish(&[other]).await;
+    stage.clients[0].got(serial).await;
+    assert_eq!(sessions().await, before, "the other partitions go on over their connections");
+    migration.finish().await;
+    stage.publish_through(std::future::ready(())).await;
+    stage.assert_converged().await;
 }
 
 async fn lost_writes(server: Server) {
