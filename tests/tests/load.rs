@@ -88,6 +88,7 @@ async fn a_peer_takes_part_as_its_file_describes_it() {
         path = "/v1/events?{{addresses}}"
         address = "topic={{address_url}}"
         join = "&"
+        ready = "tidings.ready"
         headers = ["X-Some: header"]
         [publish]
         url = "http://{admin}/v1/publish"

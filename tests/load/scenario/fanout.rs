@@ -84,7 +84,7 @@ fn cases(bench: &Bench, scenario: Scenario, raw: bool) -> Vec<(String, Case)> {
 }
 
 async fn round(bench: &mut Bench, crowd: &mut Crowd, case: &Case, row: &mut Row) {
-    warm_up(bench, crowd).await;
+    let warm = warm_up(bench, crowd).await;
     let (before, redis) = (crowd.server.usage(), crowd.redis().await);
     let published = match *case {
         Case::Goes { times, events, joined } => goes(bench, crowd, times, events, joined).await,
@@ -92,7 +92,10 @@ async fn round(bench: &mut Bench, crowd: &mut Crowd, case: &Case, row: &mut Row)
     };
     let seconds = crowd.server.usage().seconds_since(before);
     let (verdict, _, histogram) = crowd.judge(&published);
-    row.kept = verdict.is_kept() && verdict.resynced == 0 && crowd.is_whole();
+    row.kept = warm && verdict.is_kept() && verdict.resynced == 0 && crowd.is_whole();
+    if !warm {
+        row.notes.push("an event was lost before anything was measured".to_owned());
+    }
     if !row.kept {
         row.notes.push(format!("{} connections did not get what they were owed", verdict.wrong.max(verdict.resynced)));
     }
@@ -105,14 +108,18 @@ async fn round(bench: &mut Bench, crowd: &mut Crowd, case: &Case, row: &mut Row)
     latency::add_figures(row, &histogram);
 }
 
-/// One event to each topic, and to one user, which nobody measures.
-async fn warm_up(bench: &mut Bench, crowd: &mut Crowd) {
-    let mut published = Published::default();
+/// One event to each topic, and to one user, which nobody measures. Whether all came.
+async fn warm_up(bench: &mut Bench, crowd: &mut Crowd) -> bool {
+    let (mut published, mut warm) = (Published::default(), true);
     let draw = crowd.plan.draw(crowd.connections, &mut Rng::with_seed(1));
     for address in crowd.plan.topics().into_iter().chain([draw]) {
-        send(bench, crowd, &mut published, &[address], false).await;
+        warm = send(bench, crowd, &mut published, &[address], false).await;
+        if !warm {
+            break;
+        }
     }
     crowd.swarm.tell();
+    warm
 }
 
 async fn goes(bench: &mut Bench, crowd: &mut Crowd, times: u32, events: u32, joined: bool) -> Published {
