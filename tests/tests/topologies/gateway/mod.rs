@@ -1,6 +1,7 @@
 //! The gateway over topologies: whatever happens to a primary, what was published is delivered or resynced.
 
 mod cluster;
+mod refusals;
 mod sentinel;
 
 use std::sync::Arc;
@@ -87,7 +88,9 @@ impl Stage {
     /// Nothing was neither delivered nor resynced.
     async fn assert_converged(&self) {
         let records = self.clients.iter().map(Client::record);
+        let begun = std::time::Instant::now();
         let verdict = self.oracle.settle(records, CONVERGED).await;
+        println!("converged {:?} after the last event", begun.elapsed());
         println!("{verdict}");
         verdict.assert_kept();
         for gateway in &self.gateways {
