@@ -16,7 +16,7 @@ const DELIVERIES: usize = 64;
 /// Pushes into queues after which other tasks of the worker run.
 pub(super) const PUSHES: usize = 512;
 /// Connections after which they run too: writing to so many takes about a millisecond.
-const CONNECTIONS: usize = 256;
+pub(super) const CONNECTIONS: usize = 256;
 
 /// Takes a delivery and what waits behind it, and only then lets the connections that got events write them: what came
 /// close together goes out in one write. Other tasks run meanwhile if it takes long.

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::frame::Encoder;
-use crate::hub::Follow;
 use crate::hub::tests::rig::Woken;
 use crate::hub::turn::PUSHES;
+use crate::hub::{Filled, Follow, Outlet};
 use crate::reader::delivery::{Batch, Delivery};
 use crate::reader::delivery::{ConnectionKey, Dispatch, Frames, Joined, Start};
 use crate::reader::{Command, From, Status};
@@ -156,4 +156,36 @@ async fn a_storm_of_replays_leaves_room_for_others() {
     turn::take(&hub, first, &mut deliveries).await;
     other.abort();
     assert!(turns.get() >= 7, "{}", turns.get());
+}
+
+/// Counts its writes, which all succeed.
+#[derive(Debug, Default)]
+struct Counter(Cell<usize>);
+
+impl Outlet for Counter {
+    fn write(&self, fill: &mut dyn FnMut(&mut Vec<u8>) -> Filled) -> bool {
+        self.0.set(self.0.get() + 1);
+        fill(&mut Vec::new()) == Filled::Waiting
+    }
+}
+
+#[tokio::test]
+async fn a_burst_that_comes_in_parts_goes_out_in_one_write_also_to_many() {
+    let (reader, _commands) = ReaderHandle::new(Status::new(Partitions::ONE));
+    let hub = Rc::new(RefCell::new(Hub::new(0, reader, Partitions::ONE, options(), Instant::now())));
+    let address = address();
+    let count = 3 * turn::CONNECTIONS;
+    let outlet = Rc::new(Counter::default());
+    for _ in 0..count {
+        let connection = join(&hub, &address);
+        let mut hub = hub.borrow_mut();
+        hub.attach(connection, Rc::clone(&outlet) as Rc<dyn Outlet>);
+        assert_eq!(hub.fill(connection, Waker::noop(), &mut Vec::new()), Filled::Waiting);
+    }
+    let (sender, mut deliveries) = mpsc::unbounded_channel();
+    (3..=4).for_each(|ms| sender.send(batch(&address, ms)).unwrap());
+    turn::take(&hub, batch(&address, 2), &mut deliveries).await;
+    assert_eq!(outlet.0.get(), count);
+    turn::take(&hub, batch(&address, 5), &mut deliveries).await;
+    assert_eq!(outlet.0.get(), 2 * count);
 }
