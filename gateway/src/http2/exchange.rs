@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +18,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use tokio::time::timeout;
 
+use super::joined::Joined;
 use crate::admission::Places;
 
 /// What a request comes to.
@@ -69,12 +69,12 @@ impl<S> Exchange<S> {
 
 /// Writes the body as it comes. One that fails is cut: the stream is reset after what was written.
 async fn write(body: BoxBody, mut out: SendStream<Bytes>, patience: Duration) -> Result<(), Gone> {
-    let mut body = pin!(body);
+    let mut body = Joined::new(body);
     loop {
         let next = tokio::select! {
             biased;
             _ = poll_fn(|context| out.poll_reset(context)) => return Err(Gone),
-            next = poll_fn(|context| body.as_mut().poll_next(context)) => next,
+            next = poll_fn(|context| body.poll_next(context)) => next,
         };
         match next {
             Some(Ok(bytes)) => send(&mut out, bytes, patience).await?,

@@ -6,6 +6,7 @@
 
 mod connection;
 mod exchange;
+mod joined;
 
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
