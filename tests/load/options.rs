@@ -44,6 +44,9 @@ pub struct Options {
     /// Where gateways keep history, unless a scenario needs Redis. Redis is started for the run.
     #[arg(long, value_enum, default_value_t = Store::Memory)]
     pub store: Store,
+    /// How gateways are given events, where a scenario leaves that open. With `redis` that is where they keep history.
+    #[arg(long, value_enum, default_value_t = Publishing::Http)]
+    pub publish: Publishing,
     /// Setting of all gateways, such as `stream.queue=64KiB`. Repeat it for more.
     #[arg(long, value_parser = setting)]
     pub set: Vec<(String, String)>,
@@ -113,6 +116,15 @@ pub enum Store {
     /// In its own process.
     Memory,
     /// In a Redis of this run.
+    Redis,
+}
+
+/// How gateways are given events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Publishing {
+    /// By requests to the gateway.
+    Http,
+    /// By the publisher library, to Redis.
     Redis,
 }
 

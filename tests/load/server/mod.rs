@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use reqwest::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tidings_publisher::Publisher;
 use tidings_tests::{Certificate, Gateway, Setup, Standalone};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -16,7 +17,7 @@ pub use spec::{Spec, Stream, Way};
 
 use crate::child::Child;
 use crate::mark::{Mark, now};
-use crate::options::{Options, Over, Store};
+use crate::options::{Options, Over, Publishing, Store};
 use crate::sample::Sample;
 use crate::usage::Usage;
 use crate::writer;
@@ -34,8 +35,16 @@ pub struct Server {
 
 enum Kind {
     Raw(Child),
-    Gateway { gateway: Box<Gateway>, redis: Option<Standalone>, _certificate: Option<Certificate> },
-    Nchan { _nchan: Nchan },
+    Gateway {
+        gateway: Box<Gateway>,
+        redis: Option<Standalone>,
+        /// If it is given events past the gateway.
+        publisher: Option<Publisher>,
+        _certificate: Option<Certificate>,
+    },
+    Nchan {
+        _nchan: Nchan,
+    },
     Peer,
 }
 
@@ -95,9 +104,13 @@ impl Server {
     /// A gateway of this kind, on the store of the options.
     pub async fn gateway(options: &Options, kind: GatewayKind) -> Self {
         let GatewayKind { workers, over, streams } = kind;
-        let redis = match options.store {
-            Store::Memory => None,
-            Store::Redis => Some(Standalone::volatile().await),
+        let redis = match (options.store, options.publish) {
+            (Store::Memory, Publishing::Http) => None,
+            _ => Some(Standalone::volatile().await),
+        };
+        let publisher = match (&redis, options.publish) {
+            (Some(redis), Publishing::Redis) => Some(Publisher::connect(redis.url()).await.expect("Redis answers")),
+            _ => None,
         };
         let setup = match &redis {
             None => Setup::memory(),
@@ -115,7 +128,7 @@ impl Server {
         let stream = Stream { way, ..stream() };
         let mut spec = Spec::local(&kind.to_string(), gateway.public().port(), stream, publish(gateway.admin()));
         spec.pids = vec![gateway.process().id()];
-        Self::new(spec, options, Kind::Gateway { gateway, redis, _certificate: certificate })
+        Self::new(spec, options, Kind::Gateway { gateway, redis, publisher, _certificate: certificate })
     }
 
     /// nchan; `None` where it is not installed.
@@ -186,6 +199,15 @@ impl Server {
             child.answer::<()>();
             return tokio::spawn(async {});
         }
+        if let Kind::Gateway { publisher: Some(publisher), .. } = &self.kind {
+            let publisher = publisher.clone();
+            return tokio::spawn(async move {
+                let events = events.iter().map(|(to, serial)| event(to, &data(*serial))).collect();
+                for receipt in publisher.publish_all(events).await {
+                    receipt.expect("Redis takes it");
+                }
+            });
+        }
         let (http, publish, name) = (self.http.clone(), self.spec.publish.clone(), self.spec.name.clone());
         tokio::spawn(async move {
             let mut requests = JoinSet::new();
@@ -204,6 +226,12 @@ impl Server {
             }
         })
     }
+}
+
+/// The same event as by HTTP.
+fn event(to: &str, data: &str) -> tidings_publisher::Event {
+    let data = serde_json::value::RawValue::from_string(data.to_owned()).expect("JSON");
+    tidings_publisher::Event::refresh(to).event_type("load.measured").version("7").data(data)
 }
 
 fn post(
