@@ -72,9 +72,9 @@ impl Report {
 
     /// To be published. `plots` is where the plots are, as seen from the page.
     pub fn markdown(&self, plots: Option<&Path>) -> String {
-        let mut text = format!("{}\n", self.head());
+        let mut text = format!("# Gateways under load: results\n\n{}\n", self.head());
         for (scenario, results) in self.scenarios() {
-            text += &format!("\n### {}\n\n{}. `{}`\n\n", scenario.name(), scenario.about(), self.command(scenario));
+            text += &format!("\n## {}\n\n{}. `{}`\n\n", scenario.name(), scenario.about(), self.command(scenario));
             text += &table(&results).markdown();
             let notes = notes(&results);
             if !notes.is_empty() {
