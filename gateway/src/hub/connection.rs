@@ -5,8 +5,6 @@ mod paced;
 mod refetching;
 mod writing;
 
-pub use self::refetching::Herd;
-
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +25,7 @@ use super::table::Stand;
 use crate::control::{self, Reason};
 use crate::frame::Frame;
 
+pub use self::refetching::Herd;
 pub use self::writing::WRITE;
 
 /// What a connection follows.

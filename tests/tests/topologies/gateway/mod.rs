@@ -85,6 +85,15 @@ impl Stage {
         self.clients.push(away);
     }
 
+    /// The other gateway, which was killed, and somebody who was away come back; all converge.
+    async fn all_come_back(&mut self, cursor: &str) {
+        self.gateways[1].start().await;
+        self.clients[1].ready_times(2).await;
+        self.come_back(cursor).await;
+        self.publish_through(std::future::ready(())).await;
+        self.assert_converged().await;
+    }
+
     /// Nothing was neither delivered nor resynced.
     async fn assert_converged(&self) {
         let records = self.clients.iter().map(Client::record);
