@@ -17,6 +17,7 @@
 //! | [`cors`] | which pages of other origins may read | HTTP |
 //! | [`admin`] | publish, health, metrics | the hub |
 //! | [`demo`] | a page and a backend to try it with | all of the above |
+//! | [`without`] | what tests switch off | |
 //! | [`control`], [`frame`], [`problem`] | what clients can see | |
 #![deny(missing_docs)]
 
@@ -43,5 +44,6 @@ pub mod spread;
 pub mod store;
 pub mod stream;
 pub mod tls;
+pub mod without;
 
 pub use run::{Listeners, run};

@@ -21,6 +21,7 @@ use crate::server::{self, Parts, Public};
 use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
 use crate::stream::StreamLimits;
 use crate::tls::Tls;
+use crate::without;
 
 /// How long what the demo published last may take to reach Redis when the gateway ends.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -67,6 +68,7 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         recent_bytes: config.replay.recent as usize,
         linger: config.replay.linger,
         spreads: config.stream.spread.clone(),
+        without: config.without,
     };
     let reader = reader::spawn(store.clone(), options, metrics.clone())?;
     let parts = Parts {
@@ -160,6 +162,7 @@ fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {
                 partitions,
                 retention: config.retention,
                 gateway: gateway.to_owned(),
+                without: config.without,
             };
             let tls = config.store.tls.files();
             let store = RedisStore::new(url, tls.clone(), options).map_err(io::Error::other)?;
@@ -205,6 +208,9 @@ fn announce(config: &Config, gateway: &str, public: std::net::SocketAddr, admin:
         );
     } else {
         tracing::warn!("auth.insecure = true: whoever reaches {public} may follow everything");
+    }
+    if !config.without.is_nothing() {
+        tracing::warn!(without = %config.without, "{}: this gateway loses events in silence", without::VARIABLE);
     }
     let room = files::connections();
     if config.limits.connections > room {

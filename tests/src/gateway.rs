@@ -20,7 +20,12 @@ use crate::wait::{PATIENCE, eventually};
 pub struct Setup {
     host: Ipv4Addr,
     flags: Vec<(String, String)>,
+    /// What is switched off, as [`WITHOUT`] has it; empty: nothing.
+    without: String,
 }
+
+/// By this variable a gateway is told which mechanisms to go without.
+const WITHOUT: &str = "TIDINGS_TEST_WITHOUT";
 
 impl Setup {
     /// The embedded store.
@@ -34,7 +39,7 @@ impl Setup {
     }
 
     fn with_store(url: &str) -> Self {
-        Self { host: Ipv4Addr::LOCALHOST, flags: Vec::new() }
+        Self { host: Ipv4Addr::LOCALHOST, flags: Vec::new(), without: String::new() }
             .with("store.url", url)
             .with("server.workers", "2")
             .with("stream.retry", "1s")
@@ -56,6 +61,13 @@ impl Setup {
         self.flags.retain(|(kept, _)| kept != key);
         self.flags.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Switches mechanisms off, so that a test can show that it fails without them; the table of them is in
+    /// `gateway/src/without.rs`. Only with Redis, and not with a release of the gateway.
+    #[must_use]
+    pub fn without(self, mechanisms: &[&str]) -> Self {
+        Self { without: mechanisms.join(","), ..self }
     }
 
     /// Starts one and waits until it is ready.
@@ -125,6 +137,9 @@ impl Gateway {
         for (key, value) in &self.setup.flags {
             command.arg(format!("--{key}")).arg(value);
         }
+        if !self.setup.without.is_empty() {
+            command.env(WITHOUT, &self.setup.without);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command);
         let before = self.log().len();
@@ -140,6 +155,8 @@ impl Gateway {
             self.log().iter().skip(before).any(|line| self.is_listening(line))
         })
         .await;
+        let told = self.log().iter().skip(before).any(|line| line.contains(WITHOUT));
+        assert!(told || self.setup.without.is_empty(), "a release of the gateway has all its mechanisms");
     }
 
     fn is_listening(&self, line: &str) -> bool {

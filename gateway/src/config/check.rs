@@ -17,7 +17,7 @@ pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
 
     let (cert, key) = (given(&config.tls.cert), given(&config.tls.key));
 
-    let rules: [(&[&'static str], bool, &str); 5] = [
+    let rules: [(&[&'static str], bool, &str); 6] = [
         (
             &["auth.insecure", "store.url"],
             open && !memory,
@@ -36,6 +36,7 @@ pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
             "this is where server.listen listens: the admin API needs an address of its own",
         ),
         (&["tls.cert", "tls.key"], cert && !key, "a certificate is nothing without its key: set tls.key as well"),
+        (&["store.url"], memory && !config.without.is_nothing(), "what tests switch off is of a store in Redis"),
         (&["tls.key", "tls.cert"], key && !cert, "a key is nothing without its certificate: set tls.cert as well"),
     ];
     for (keys, broken, why) in rules {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::tls::WrongPair;
+use crate::without::{self, Unknown, Without};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,13 @@ impl fmt::Display for Mistake {
             write!(f, " ({origin})")?;
         }
         write!(f, ": {}", self.fault)
+    }
+}
+
+impl From<Unknown> for Mistake {
+    fn from(Unknown(name): Unknown) -> Self {
+        let fault = Fault::Value(Without::allowed());
+        Self { subject: without::VARIABLE.to_owned(), origin: None, value: Some(name), fault }
     }
 }
 

@@ -60,7 +60,11 @@ impl Config {
         given.extend(environment.given);
         given.extend(arguments.given);
 
-        let (config, origins) = apply::apply(given, &mut errors);
+        let (mut config, origins) = apply::apply(given, &mut errors);
+        match environment.without {
+            Ok(without) => config.without = without,
+            Err(unknown) => errors.push(unknown.into()),
+        }
         check::check(&config, &origins, &mut errors);
         check::check_pair(&config, &origins, &mut errors);
         check::check_store_tls(&config, &origins, &mut errors);

@@ -15,6 +15,7 @@ use crate::cors::Origins;
 use crate::files;
 use crate::spread::Spreads;
 use crate::tls::Paths;
+use crate::without::Without;
 
 /// Everything that can be configured. [`Config::default`] is the documented default of each setting; its `Debug` shows no secret.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub demo: Demo,
     /// The log, on stderr.
     pub log: Log,
+    /// What tests switch off; no setting, and always nothing in a release.
+    pub without: Without,
 }
 
 /// The public listener.

@@ -325,3 +325,18 @@ fn help_wins_and_names_every_setting() {
     let Ok(Command::Version(version)) = load(&["-V", "--print-config"], &[]) else { panic!("no version") };
     assert_eq!(version, format!("tidings-gateway {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[cfg(debug_assertions)]
+#[test]
+fn what_tests_switch_off_is_known_by_name() {
+    use crate::without::Mechanism;
+
+    let redis = ["--store.url=redis://a", "--auth.insecure=true"];
+    let without = run(&redis, &[("TIDINGS_TEST_WITHOUT", "journal,watch")]).without;
+    assert!(without.lacks(Mechanism::Journal) && without.lacks(Mechanism::Watch) && !without.lacks(Mechanism::Beacon));
+    assert!(run(&redis, &[]).without.is_nothing());
+    let lines = mistakes(&redis, &[("TIDINGS_TEST_WITHOUT", "journal,beakon")]);
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].starts_with("TIDINGS_TEST_WITHOUT = \"beakon\": expected some of journal, beacon, "), "{lines:?}");
+    assert_eq!(mistakes(&[], &[("TIDINGS_TEST_WITHOUT", "journal")]).len(), 1, "memory:// has no such mechanisms");
+}

@@ -6,6 +6,7 @@ use tidings_shared::keys::Namespace;
 
 use super::reads::ReadOptions;
 use crate::spread::Spreads;
+use crate::without::Without;
 
 /// What the reader is told at its start.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct ReaderOptions {
     pub linger: Duration,
     /// The spread of events that have none of their own.
     pub spreads: Spreads,
+    /// What tests switch off.
+    pub without: Without,
 }
 
 impl ReaderOptions {

@@ -24,18 +24,20 @@ impl Reader {
             let Some(route) = self.routes.get(&push.channel) else { continue };
             let (partition, step) = match route {
                 Route::Address(partition, address) => {
-                    let Ok(delivered) = Delivered::decode(&push.text) else {
+                    let Ok(mut delivered) = Delivered::decode(&push.text) else {
                         let (partition, address) = (*partition, Arc::clone(address));
                         self.resync_unreadable(partition, address);
                         continue;
                     };
                     self.metrics.add_events_received(1);
                     latest = Some(delivered.id);
+                    delivered.epoch = self.options.without.epoch(delivered.epoch);
                     (*partition, self.states[partition.index()].message(address, &delivered))
                 }
                 Route::EndMarks(partition) | Route::Beacons(partition) => {
                     let Ok((id, epoch)) = message::decode_mark(&push.text) else { continue };
-                    let (state, place) = (&mut self.states[partition.index()], Place { epoch, id });
+                    let (state, place) =
+                        (&mut self.states[partition.index()], Place { epoch: self.options.without.epoch(epoch), id });
                     match route {
                         Route::Beacons(_) => {
                             self.status.beacon(*partition, now, place);

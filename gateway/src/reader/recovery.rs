@@ -18,6 +18,7 @@ use super::{Reader, Route};
 use crate::control::Reason;
 use crate::metrics::Read;
 use crate::store::{Asked, Client, Session, Status, StoreError};
+use crate::without::Mechanism;
 
 /// Channels of one SUBSCRIBE.
 const CHANNELS: usize = 1_000;
@@ -57,6 +58,9 @@ impl Reader {
                 Some(known) if known.epoch != place.epoch => {
                     let reason = if is_other_server(partition.index()) { Reason::Failover } else { Reason::Epoch };
                     self.resync_partition(partition, place, reason);
+                }
+                Some(_) if self.options.without.lacks(Mechanism::Journal) => {
+                    self.states[partition.index()].restart(place);
                 }
                 Some(known) => self.backfill(&client, partition, known).await?,
             }

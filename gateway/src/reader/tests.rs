@@ -17,6 +17,7 @@ use super::*;
 use crate::control::Reason;
 use crate::spread::Spreads;
 use crate::store::{MemoryStore, Push};
+use crate::without::Without;
 
 struct Rig {
     reader: Reader,
@@ -56,6 +57,7 @@ impl Rig {
             recent_bytes,
             linger: Duration::from_secs(30),
             spreads: Spreads::default(),
+            without: Without::default(),
         };
         let status = Status::new(partitions);
         let metrics = Metrics::new();
@@ -568,4 +570,56 @@ fn readiness_does_not_outlive_the_reader() {
     assert!(status.is_ready());
     drop(down);
     assert!(!status.is_ready());
+}
+
+/// What tests switch off must make a difference, and nothing else may.
+mod without {
+    use super::*;
+
+    impl Rig {
+        async fn without(mechanisms: &str) -> Self {
+            let mut rig = Rig::new().await;
+            rig.reader.options.without = Without::parse(mechanisms).unwrap();
+            rig
+        }
+    }
+
+    #[tokio::test]
+    async fn the_journal_what_came_during_a_break_is_passed_over() {
+        for (without, found) in [("", true), ("beacon,replay", true), ("journal", false)] {
+            let mut rig = Rig::without(without).await;
+            rig.join(&["a"], From::Now).await;
+            rig.reader.states[0].interrupt();
+            rig.session = rig.store.connect();
+            let missed = rig.publish(&["a"]);
+            let mut session = rig.store.connect();
+            rig.reader.recover(&mut session).await.unwrap();
+            let handed = rig.handed();
+            assert_eq!(events(&handed), if found { vec![missed] } else { vec![] }, "{without}");
+            assert!(!handed.iter().any(|delivery| matches!(delivery, Delivery::Resync(_))), "{without}");
+            assert!(rig.place().id >= missed, "{without}");
+        }
+    }
+
+    #[tokio::test]
+    async fn replay_a_cursor_is_as_good_as_none() {
+        for (without, found) in [("", true), ("beacon,journal", true), ("replay", false)] {
+            let mut rig = Rig::without(without).await;
+            let began = rig.place();
+            let missed = rig.publish(&["a"]);
+            let start = rig.join(&["a"], after(began)).await;
+            assert_eq!(ids_of(&start), (if found { vec![missed] } else { vec![] }, 0), "{without}");
+        }
+    }
+
+    #[tokio::test]
+    async fn beacons_nobody_waits_for_them() {
+        for (without, noticed) in [("", true), ("journal,replay", true), ("beacon", false)] {
+            let mut rig = Rig::without(without).await;
+            let failed = || Answer::Beacon(the_partition(), Err(StoreError::new("sending a beacon", "no answer")));
+            assert_eq!(rig.reader.take_answer(failed(), &mut rig.requests).is_err(), noticed, "{without}");
+            rig.reader.states[0].beacon -= Duration::from_secs(60);
+            assert_eq!(rig.reader.send_beacons(&mut rig.requests).is_err(), noticed, "{without}");
+        }
+    }
 }

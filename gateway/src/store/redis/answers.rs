@@ -3,9 +3,10 @@
 use redis::{FromRedisValue, Value};
 
 use crate::store::session::{Entries, History, Status, StoreError};
+use crate::without::{Mechanism, Without};
 
 /// Reads the answer of the history script.
-pub(super) fn read_history(answer: Vec<Value>) -> Result<History, StoreError> {
+pub(super) fn read_history(answer: Vec<Value>, without: Without) -> Result<History, StoreError> {
     let what = "reading history";
     let mut items = answer.into_iter();
     let mut next = || items.next().ok_or_else(|| StoreError::new(what, "the answer is too short"));
@@ -15,15 +16,17 @@ pub(super) fn read_history(answer: Vec<Value>) -> Result<History, StoreError> {
     while let (Ok(status), Ok(flat)) = (next(), next()) {
         let status: String = convert(status)?;
         let flat: Vec<String> = convert(flat)?;
-        entries.push(read_entries(&status, flat)?);
+        entries.push(read_entries(&status, flat, without)?);
     }
-    Ok(History { epoch: epoch.parse().ok(), last: parsed(what, &last)?, entries })
+    let epoch = epoch.parse().ok().map(|epoch| without.epoch(epoch));
+    Ok(History { epoch, last: parsed(what, &last)?, entries })
 }
 
-fn read_entries(status: &str, flat: Vec<String>) -> Result<Entries, StoreError> {
+fn read_entries(status: &str, flat: Vec<String>, without: Without) -> Result<Entries, StoreError> {
     let status = match status {
         "ok" => Status::Complete,
         "big" => Status::Big,
+        _ if without.lacks(Mechanism::Complete) => Status::Complete,
         _ => Status::Lost,
     };
     let mut messages = Vec::with_capacity(flat.len() / 2);
@@ -44,4 +47,26 @@ pub(super) fn parsed<T: std::str::FromStr<Err = tidings_shared::Invalid>>(
     text: &str,
 ) -> Result<T, StoreError> {
     text.parse().map_err(|e| StoreError::new(what, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(told: &str, without: &str) -> Status {
+        let entries = vec!["1-0".to_owned(), "c - - - - {}".to_owned()];
+        read_entries(told, entries, Without::parse(without).unwrap()).unwrap().status
+    }
+
+    #[test]
+    fn what_is_not_said_to_be_whole_is_lost() {
+        let told = ["ok", "big", "lost", "another"].map(|told| status(told, ""));
+        assert_eq!(told, [Status::Complete, Status::Big, Status::Lost, Status::Lost]);
+    }
+
+    #[test]
+    fn unless_nobody_checks() {
+        assert_eq!(status("lost", "complete"), Status::Complete);
+        assert_eq!(status("lost", "journal,replay"), Status::Lost);
+    }
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Script};
 use tidings_shared::cursor::Place;
 use tidings_shared::keys;
-use tidings_shared::script::{self, Call};
+use tidings_shared::script;
 use tidings_shared::{Address, Epoch, Id, Partition};
 
+use super::RedisOptions;
 use super::answers::{parsed, read_history};
 use super::node::Node;
+use super::scripts::Scripts;
 use super::watch::Watch;
-use super::{RedisOptions, Scripts};
 use crate::store::session::{Asked, History, Missed, StoreError};
+use crate::without::Mechanism;
 
 /// Entries of a page of the journal.
 const PAGE: u64 = 5_000;
@@ -80,20 +81,21 @@ impl RedisClient {
         attaching: bool,
     ) -> Result<Place, StoreError> {
         let node = self.node(partition.index())?;
+        let without = self.options.without;
         let beacon = script::Beacon {
             gateway: &self.options.gateway,
-            seen,
+            seen: if without.lacks(Mechanism::Lift) { Id::ZERO } else { seen },
             epoch: Epoch::from_random(fastrand::u32(..)),
-            run: &node.run,
+            run: if without.lacks(Mechanism::Run) { "any" } else { &node.run },
             attaching,
             retention: self.options.retention,
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
         let what = "sending a beacon";
         let mut requests = node.requests.clone();
-        let sent = invoke(&self.scripts.beacon, &call, (node, &mut requests), what).await;
+        let sent = self.scripts.invoke(&self.scripts.beacon, &call, (node, &mut requests), what).await;
         let (epoch, id): (String, String) = sent.map_err(|error| error.of_partition(partition))?;
-        Ok(Place { epoch: parsed(what, &epoch)?, id: parsed(what, &id)? })
+        Ok(Place { epoch: without.epoch(parsed(what, &epoch)?), id: parsed(what, &id)? })
     }
 
     pub(in crate::store) async fn history(&self, asked: Asked<'_>) -> Result<History, StoreError> {
@@ -117,7 +119,8 @@ impl RedisClient {
         let addresses: Vec<Address> = asked.addresses.iter().map(|address| Address::clone(address)).collect();
         let keys = self.options.namespace.keys(asked.partition);
         let call = script::history(&keys, &addresses, asked.span, asked.bytes).after_each(asked.each);
-        read_history(invoke(&self.scripts.history, &call, over, what).await?)
+        let answer = self.scripts.invoke(&self.scripts.history, &call, over, what).await?;
+        read_history(answer, self.options.without)
     }
 
     pub(in crate::store) async fn missed(
@@ -131,30 +134,14 @@ impl RedisClient {
         let node = self.node(partition.index())?;
         let mut pooled = node.backfills.get().await.map_err(|e| StoreError::new(what, e))?;
         let (epoch, last, complete, next, addresses): (String, String, u8, String, Vec<String>) =
-            invoke(&self.scripts.missed, &call, (node, &mut pooled), what).await?;
+            self.scripts.invoke(&self.scripts.missed, &call, (node, &mut pooled), what).await?;
+        let without = self.options.without;
         Ok(Missed {
-            epoch: epoch.parse().ok(),
+            epoch: epoch.parse().ok().map(|epoch| without.epoch(epoch)),
             last: parsed(what, &last)?,
-            complete: complete == 1,
+            complete: complete == 1 || without.lacks(Mechanism::Complete),
             next: next.parse().ok(),
             addresses: addresses.iter().map(|text| parsed(what, text)).collect::<Result<_, _>>()?,
         })
     }
-}
-
-/// Runs a script: one round trip, but for the first time that this server sees it.
-async fn invoke<T: FromRedisValue>(
-    script: &Script,
-    call: &Call,
-    (node, connection): (&Node, &mut MultiplexedConnection),
-    what: &'static str,
-) -> Result<T, StoreError> {
-    let mut invocation = script.prepare_invoke();
-    call.keys.iter().for_each(|key| {
-        invocation.key(key);
-    });
-    call.args.iter().for_each(|arg| {
-        invocation.arg(arg);
-    });
-    invocation.invoke_async(connection).await.map_err(|error| node.failed(what, error))
 }

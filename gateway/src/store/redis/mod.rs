@@ -5,6 +5,7 @@
 //! | `node` | the connections to one primary |
 //! | `pushes` | what such a connection brings without being asked |
 //! | `watch` | noticing that another server has become the primary, however well the connections look |
+//! | `scripts` | the scripts, as a server is asked to run them |
 //! | `client` | requests, each to the primary of its partition |
 //! | `answers` | what the scripts answer |
 
@@ -12,22 +13,23 @@ mod answers;
 mod client;
 mod node;
 mod pushes;
+mod scripts;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::Script;
 use tidings_publisher::Error;
 use tidings_publisher::store::{Generation, Map, Primaries, RedisUrl, Server, TlsFiles};
 use tidings_shared::keys::Namespace;
-use tidings_shared::script;
 use tidings_shared::{Partition, Partitions, Retention};
 
 use self::node::Node;
+use self::scripts::Scripts;
 use self::watch::Watch;
 use super::session::{self, Client, Session, StoreError};
+use crate::without::Without;
 
 pub use self::client::RedisClient;
 
@@ -46,6 +48,8 @@ pub struct RedisOptions {
     pub retention: Retention,
     /// This gateway's id; its beacons come on its own channel.
     pub gateway: String,
+    /// What tests switch off.
+    pub without: Without,
 }
 
 /// Redis.
@@ -63,22 +67,11 @@ impl std::fmt::Debug for RedisStore {
     }
 }
 
-struct Scripts {
-    beacon: Script,
-    history: Script,
-    missed: Script,
-}
-
 impl RedisStore {
     /// A store at `url`. Connects only when a session is opened.
     pub fn new(url: &RedisUrl, tls: TlsFiles, options: RedisOptions) -> Result<Self, StoreError> {
         let primaries = Primaries::new(url, tls, CONNECT).map_err(|e| StoreError::new("reading store.url", e))?;
-        let beacon = if primaries.is_cluster() { script::cluster::BEACON } else { script::BEACON };
-        let scripts = Scripts {
-            beacon: Script::new(beacon),
-            history: Script::new(script::HISTORY),
-            missed: Script::new(script::MISSED),
-        };
+        let scripts = Scripts::new(primaries.is_cluster(), options.without);
         Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts) })
     }
 
@@ -97,7 +90,8 @@ impl RedisStore {
         let mut servers = at.clone();
         servers.sort();
         servers.dedup();
-        let nodes = servers.iter().map(|server| Node::open(&self.primaries, server, &sink));
+        let without = self.options.without;
+        let nodes = servers.iter().map(|server| Node::open(&self.primaries, server, &sink, without));
         let nodes: Vec<Arc<Node>> = try_join_all(nodes).await?.into_iter().map(Arc::new).collect();
         let place = |server: &Server| nodes.iter().find(|node| node.server == *server).map(Arc::clone);
         let by_partition: Vec<Arc<Node>> = at.iter().filter_map(place).collect();
@@ -105,7 +99,7 @@ impl RedisStore {
         let policy = nodes.iter().map(|node| &node.policy).find(|policy| *policy != "noeviction");
         let policy = policy.or(nodes.first().map(|node| &node.policy)).cloned().unwrap_or_default();
         let slots = self.options.partitions.all().map(|partition| self.slot(partition)).zip(at).collect();
-        let watch = Watch::begin(self.primaries.clone(), slots, sink.clone());
+        let watch = Watch::begin(self.primaries.clone(), slots, sink.clone(), without);
         let (options, scripts) = (Arc::clone(&self.options), Arc::clone(&self.scripts));
         let client = RedisClient::new(by_partition, options, scripts, watch);
         Ok(Session::new(Client::Redis(client), runs, policy, &sink, pushes))

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult};
 use tidings_publisher::store::{Primaries, Server, Verdict, failure};
 use tokio::time::timeout;
 
 use super::CONNECT;
 use super::pushes::{Leaving, accept};
 use crate::store::session::{PushSink, StoreError};
+use crate::without::{Mechanism, Without};
 
 /// How long a request may take before the session counts as broken.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -31,16 +32,27 @@ pub(super) struct Node {
     /// Whether channels are those of a cluster.
     sharded: bool,
     leaving: Leaving,
+    without: Without,
 }
 
 impl Node {
     /// Connects; pushes go to `sink`.
-    pub(super) async fn open(primaries: &Primaries, server: &Server, sink: &PushSink) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        primaries: &Primaries,
+        server: &Server,
+        sink: &PushSink,
+        without: Without,
+    ) -> Result<Self, StoreError> {
         let late = |_| StoreError::new("connecting to Redis", format!("{server} did not answer in {CONNECT:?}"));
-        timeout(CONNECT, Self::open_slowly(primaries, server, sink)).await.map_err(late)?
+        timeout(CONNECT, Self::open_slowly(primaries, server, sink, without)).await.map_err(late)?
     }
 
-    async fn open_slowly(primaries: &Primaries, server: &Server, sink: &PushSink) -> Result<Self, StoreError> {
+    async fn open_slowly(
+        primaries: &Primaries,
+        server: &Server,
+        sink: &PushSink,
+        without: Without,
+    ) -> Result<Self, StoreError> {
         let what = "connecting to Redis";
         let failed = |error: RedisError| StoreError::new(what, failure(server, error));
         let config = AsyncConnectionConfig::new()
@@ -50,7 +62,10 @@ impl Node {
         let leaving = Leaving::default();
         let pushing = config.clone().set_push_sender({
             let (sink, leaving) = (sink.clone(), leaving.clone());
-            move |push| accept(&sink, &leaving, push)
+            move |push: PushInfo| match push.kind {
+                PushKind::SUnsubscribe if without.lacks(Mechanism::Moved) => Ok(()),
+                _ => accept(&sink, &leaving, push),
+            }
         });
         let connect = async |config| {
             let connected = primaries.connect(server, ProtocolVersion::RESP3, config).await;
@@ -72,6 +87,7 @@ impl Node {
             subscriber,
             sharded: primaries.is_cluster(),
             leaving,
+            without,
         })
     }
 
@@ -100,8 +116,12 @@ impl Node {
 
     /// An error of this server.
     pub(super) fn failed(&self, what: &'static str, error: RedisError) -> StoreError {
-        // TRYAGAIN and ASK: while a slot moves its keys are in two places.
-        let passing = matches!(Verdict::of(&error, &self.server), Verdict::Later | Verdict::Ask(_));
+        let passing = match Verdict::of(&error, &self.server) {
+            // TRYAGAIN and ASK: while a slot moves its keys are in two places.
+            Verdict::Later | Verdict::Ask(_) => true,
+            Verdict::Moved { .. } => self.without.lacks(Mechanism::Moved),
+            _ => false,
+        };
         StoreError { passing, ..StoreError::new(what, failure(&self.server, error)) }
     }
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::fresh_map;
 use crate::store::session::PushSink;
+use crate::without::{Mechanism, Without};
 
 /// How often sentinels, or nodes of a cluster, are asked.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,8 +23,8 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches over the primaries of these slots. One server alone has no one to ask.
-    pub(super) fn begin(primaries: Primaries, slots: Vec<(u16, Server)>, sink: PushSink) -> Self {
-        let watched = *primaries.topology() != Topology::Standalone;
+    pub(super) fn begin(primaries: Primaries, slots: Vec<(u16, Server)>, sink: PushSink, without: Without) -> Self {
+        let watched = *primaries.topology() != Topology::Standalone && !without.lacks(Mechanism::Watch);
         let task = watched.then(|| tokio::spawn(watch(primaries, slots, sink)));
         Self { task }
     }
