@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -80,8 +80,14 @@ impl Setup {
     /// Starts one and waits until it listens.
     pub async fn start_unready(&self) -> Gateway {
         let (public, admin) = (Port::free(), Port::free());
-        let mut gateway =
-            Gateway { setup: self.clone(), public, admin, process: None, log: Arc::default(), http: client() };
+        let gateway = Gateway {
+            setup: self.clone(),
+            public,
+            admin,
+            process: Mutex::default(),
+            log: Arc::default(),
+            http: client(),
+        };
         gateway.start().await;
         gateway
     }
@@ -107,7 +113,7 @@ pub struct Gateway {
     setup: Setup,
     public: Port,
     admin: Port,
-    process: Option<Process>,
+    process: Mutex<Option<Process>>,
     log: Arc<Mutex<Vec<String>>>,
     http: reqwest::Client,
 }
@@ -131,7 +137,7 @@ pub fn binary() -> PathBuf {
 
 impl Gateway {
     /// Starts it again on its ports, after it ended or was killed.
-    pub async fn start(&mut self) {
+    pub async fn start(&self) {
         let mut command = Command::new(binary());
         command.args(["--server.listen", &self.public().to_string(), "--admin.listen", &self.admin().to_string()]);
         for (key, value) in &self.setup.flags {
@@ -150,7 +156,7 @@ impl Gateway {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        self.process = Some(process);
+        *self.running() = Some(process);
         eventually("the gateway says that it listens", PATIENCE, async || {
             self.log().iter().skip(before).any(|line| self.is_listening(line))
         })
@@ -189,27 +195,47 @@ impl Gateway {
 
     /// The running process.
     pub fn process(&mut self) -> &mut Process {
-        self.process.as_mut().expect("the gateway runs")
+        self.process.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().expect("the gateway runs")
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.running().as_ref().expect("the gateway runs").signal(signal);
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
-        self.process = None;
+    pub fn kill(&self) {
+        *self.running() = None;
     }
 
     /// SIGTERM, without waiting.
-    pub fn terminate(&mut self) {
-        self.process().signal(Signal::TERM);
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it from doing anything, its connections open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends a freeze.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Waits until it has ended by itself.
-    pub async fn exit(&mut self) -> ExitStatus {
-        self.process().exit().await
+    pub async fn exit(&self) -> ExitStatus {
+        let ended = || self.running().as_mut().expect("the gateway was started").ended();
+        eventually("the gateway ends", PATIENCE, async || ended().is_some()).await;
+        ended().expect("it has ended")
     }
 
     /// Whether it still runs.
-    pub fn is_up(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.ended().is_none())
+    pub fn is_up(&self) -> bool {
+        self.running().as_mut().is_some_and(|process| process.ended().is_none())
     }
 
     /// Waits until it is ready to take connections.

@@ -23,7 +23,7 @@ fn sent_away(clients: &[Client]) -> usize {
 #[tokio::test]
 async fn streams_end_one_by_one_and_hear_everything_until_then() {
     const WINDOW: Duration = Duration::from_secs(3);
-    let mut stage = Stage::with(2, |setup| setup.with("drain.window", "3s")).await;
+    let stage = Stage::with(2, |setup| setup.with("drain.window", "3s")).await;
     let publics = publics(&stage.gateways);
     let clients: Vec<Client> = (0..40).map(|n| Client::open(&format!("client {n}"), &publics, &["a"])).collect();
     all_ready(&clients).await;
@@ -60,7 +60,7 @@ async fn streams_end_one_by_one_and_hear_everything_until_then() {
 
 #[tokio::test]
 async fn who_comes_while_it_drains_is_told_to_come_back() {
-    let (mut gateway, _, _) = memory(|setup| setup.with("drain.window", "1h")).await;
+    let (gateway, _, _) = memory(|setup| setup.with("drain.window", "1h")).await;
     let clients: Vec<Client> =
         (0..10).map(|n| Client::open(&format!("client {n}"), &[gateway.public()], &["a"])).collect();
     all_ready(&clients).await;
@@ -84,7 +84,7 @@ async fn who_comes_while_it_drains_is_told_to_come_back() {
 
 #[tokio::test]
 async fn told_again_it_ends_within_its_grace() {
-    let (mut gateway, _, _) = memory(|setup| setup.with("drain.grace", "10m").with("drain.window", "1h")).await;
+    let (gateway, _, _) = memory(|setup| setup.with("drain.grace", "10m").with("drain.window", "1h")).await;
     let client = Client::open("client", &[gateway.public()], &["a"]);
     client.ready().await;
     gateway.terminate();
@@ -96,7 +96,7 @@ async fn told_again_it_ends_within_its_grace() {
 
 #[tokio::test]
 async fn a_gateway_without_streams_does_not_wait() {
-    let (mut gateway, _, _) = memory(|setup| setup.with("drain.window", "1h")).await;
+    let (gateway, _, _) = memory(|setup| setup.with("drain.window", "1h")).await;
     gateway.terminate();
     assert_eq!(gateway.exit().await.code(), Some(0));
 }

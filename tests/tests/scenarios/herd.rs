@@ -59,7 +59,7 @@ async fn when_redis_comes_back_without_its_data() {
 
 #[tokio::test]
 async fn when_all_come_back_to_a_gateway_without_history() {
-    let (mut gateway, oracle, source) = memory(spread).await;
+    let (gateway, oracle, source) = memory(spread).await;
     let clients = herd(50, &[gateway.public()]);
     all_ready(&clients).await;
     let last = source.publish_many(&["a", "b"], 5).await;

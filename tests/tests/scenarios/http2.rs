@@ -94,7 +94,7 @@ async fn requests_have_bodies_and_problems() {
 /// A browser that kept its connection would come back on it, and so to the gateway that ends.
 #[tokio::test]
 async fn clients_are_told_to_leave_a_gateway_that_ends() {
-    let (mut gateway, _, _) = memory(|setup| setup).await;
+    let (gateway, _, _) = memory(|setup| setup).await;
     let session = Session::open(gateway.public()).await.unwrap();
     let mut page = stream(&session, "tidings.ready").await;
     let begun = Instant::now();

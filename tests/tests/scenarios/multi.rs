@@ -47,7 +47,7 @@ async fn an_event_to_several_followed_addresses_comes_once_in_memory() {
 #[tokio::test]
 async fn four_partitions_resume_from_one_cursor() {
     let redis = Standalone::durable().await;
-    let mut gateways = Setup::redis(&redis.url()).with("store.partitions", "4").start_many(2).await;
+    let gateways = Setup::redis(&redis.url()).with("store.partitions", "4").start_many(2).await;
     let partitions = Partitions::new(4).unwrap();
     let oracle = Oracle::of(partitions);
     let publisher = Publisher::builder(redis.url()).partitions(partitions).connect().await.unwrap();

@@ -59,7 +59,7 @@ async fn gives_what_the_stream_gives_in_memory() {
 
 #[tokio::test]
 async fn goes_on_at_another_gateway() {
-    let mut stage = Stage::of(2).await;
+    let stage = Stage::of(2).await;
     let poller = Poller::open("poller", &publics(&stage.gateways), &["a"]);
     poller.ready().await;
     stage.source.publish_many(&["a"], 10).await;

@@ -86,7 +86,7 @@ async fn again_and_again_while_publishing_goes_on() {
 
 #[tokio::test]
 async fn after_a_gateway_was_killed_another_goes_on() {
-    let mut stage = Stage::of(2).await;
+    let stage = Stage::of(2).await;
     let client = Client::open("client", &publics(&stage.gateways), &["a", "b"]);
     client.ready().await;
     stage.source.publish_many(&["a"], 10).await;
@@ -99,7 +99,7 @@ async fn after_a_gateway_was_killed_another_goes_on() {
 
 #[tokio::test]
 async fn after_a_gateway_was_killed_and_came_back() {
-    let mut stage = Stage::of(1).await;
+    let stage = Stage::of(1).await;
     let client = Client::open("client", &publics(&stage.gateways), &["a", "b"]);
     client.ready().await;
     stage.gateways[0].kill();
@@ -250,7 +250,7 @@ async fn a_client_that_was_away_while_redis_lost_its_data_is_told() {
 
 #[tokio::test]
 async fn history_that_was_trimmed_is_told_and_only_that() {
-    let mut stage = Stage::with(1, |setup| setup.with("retention.events", "10")).await;
+    let stage = Stage::with(1, |setup| setup.with("retention.events", "10")).await;
     let client = Client::open("client", &publics(&stage.gateways), &["busy", "quiet"]);
     client.ready().await;
     // Its memory goes with it, so only Redis can say what was missed.
@@ -266,7 +266,7 @@ async fn history_that_was_trimmed_is_told_and_only_that() {
 
 #[tokio::test]
 async fn more_than_replay_may_send_is_told() {
-    let mut stage = Stage::with(1, |setup| setup.with("replay.bytes", "16KiB")).await;
+    let stage = Stage::with(1, |setup| setup.with("replay.bytes", "16KiB")).await;
     let client = Client::open("client", &publics(&stage.gateways), &["a", "b"]);
     client.ready().await;
     stage.gateways[0].kill();
@@ -332,7 +332,7 @@ async fn useless_cursors_in_memory() {
 
 #[tokio::test]
 async fn the_embedded_store_is_another_history_after_a_restart() {
-    let (mut gateway, oracle, source) = memory(|setup| setup).await;
+    let (gateway, oracle, source) = memory(|setup| setup).await;
     let client = Client::open("client", &[gateway.public()], &["a"]);
     client.ready().await;
     let n = source.publish(&["a"]).await;

@@ -11,7 +11,7 @@ use crate::{Stage, all_ready, memory};
 
 #[tokio::test]
 async fn clients_come_back_elsewhere_and_miss_nothing() {
-    let mut stage = Stage::of(2).await;
+    let stage = Stage::of(2).await;
     let publics = publics(&stage.gateways);
     let clients: Vec<Client> = (0..20).map(|n| Client::open(&format!("client {n}"), &publics, &["a", "b"])).collect();
     all_ready(&clients).await;
@@ -32,7 +32,7 @@ async fn clients_come_back_elsewhere_and_miss_nothing() {
 
 #[tokio::test]
 async fn it_is_unready_during_its_grace_and_still_serves() {
-    let (mut gateway, oracle, source) = memory(|setup| setup.with("drain.grace", "2s")).await;
+    let (gateway, oracle, source) = memory(|setup| setup.with("drain.grace", "2s")).await;
     let client = Client::open("client", &[gateway.public()], &["a"]);
     client.ready().await;
     gateway.terminate();
@@ -47,7 +47,7 @@ async fn it_is_unready_during_its_grace_and_still_serves() {
 
 #[tokio::test]
 async fn long_polls_end_too() {
-    let (mut gateway, _, _) = memory(|setup| setup).await;
+    let (gateway, _, _) = memory(|setup| setup).await;
     let begun = Instant::now();
     let http = reqwest::Client::new();
     let first: serde_json::Value = serde_json::from_str(&gateway.public_get("/v1/poll?topic=a").await.1).unwrap();

@@ -84,7 +84,7 @@ async fn a_newer_event_takes_its_place_and_what_may_not_be_coalesced_comes_in_or
 #[tokio::test]
 async fn what_is_held_back_outlives_connection_and_gateway() {
     let stage = Stage::of(2).await;
-    let mut gateways = stage.gateways;
+    let gateways = stage.gateways;
     // All begin at the first gateway, and go on at the second.
     let clients = clients(6, &publics(&gateways), &["a", "b"]);
     all_ready(&clients).await;

@@ -115,7 +115,7 @@ async fn over_four_partitions_it_costs_four() {
 
 #[tokio::test]
 async fn a_storm_of_resumes_is_not_a_storm_of_reads() {
-    let mut stage = Stage::of(1).await;
+    let stage = Stage::of(1).await;
     let clients: Vec<Client> =
         (0..60).map(|n| Client::open(&format!("client {n}"), &publics(&stage.gateways), &["a", "b"])).collect();
     for client in &clients {
@@ -135,7 +135,7 @@ async fn a_storm_of_resumes_is_not_a_storm_of_reads() {
 #[tokio::test]
 async fn clients_that_come_to_a_new_gateway_have_each_address_read_once() {
     const CLIENTS: usize = 200;
-    let mut stage = Stage::of(1).await;
+    let stage = Stage::of(1).await;
     let topics = |n: usize| [format!("@u{n}"), "a".to_owned(), "b".to_owned(), format!("c/{}", n % 10)];
     let clients: Vec<Client> =
         (0..CLIENTS).map(|n| Client::open(&format!("client {n}"), &publics(&stage.gateways), &topics(n))).collect();
