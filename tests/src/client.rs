@@ -32,6 +32,7 @@ pub struct Options {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Orders {
     paused: bool,
+    away: bool,
     drops: u32,
     stopped: bool,
 }
@@ -151,6 +152,16 @@ impl Client {
         self.orders.send_modify(|orders| orders.drops += 1);
     }
 
+    /// Loses its connection without a word, and stays away until [`Client::come_back`].
+    pub fn leave(&self) {
+        self.orders.send_modify(|orders| orders.away = true);
+    }
+
+    /// Ends an absence: it goes on at its next gateway, after its cursor.
+    pub fn come_back(&self) {
+        self.orders.send_modify(|orders| orders.away = false);
+    }
+
     /// Reads nothing more until it resumes, and keeps its connection.
     pub fn pause(&self) {
         self.orders.send_modify(|orders| orders.paused = true);
@@ -209,6 +220,9 @@ impl Source {
                 () = sleep(wait) => {}
                 _ = orders.wait_for(|orders| orders.stopped) => return,
             }
+            if orders.wait_for(|orders| !orders.away || orders.stopped).await.map_or(true, |orders| orders.stopped) {
+                return;
+            }
         }
     }
 
@@ -249,7 +263,7 @@ impl Source {
             if now.stopped {
                 return Ok(End::Stopped);
             }
-            if now.drops > drops {
+            if now.away || now.drops > drops {
                 return Ok(End::Lost("dropped by the test".to_owned()));
             }
             let part = tokio::select! {

@@ -8,6 +8,7 @@
 //! | [`lines`], [`sse`], [`conduct`] | the event stream as the standard reads it, and what our server must never send |
 //! | [`http`], [`client`], [`poller`] | the ways to a gateway; an EventSource and a long poller, as many as a test wants |
 //! | [`publish`], [`record`], [`oracle`] | what was published, what each client saw, and whether that keeps promise 1 |
+//! | [`faults`] | the incidents of production, each with what shows that it is one, and what comes of them |
 //! | [`certificate`] | a certificate that is renewed, or broken |
 //! | [`network`], [`process`], [`port`], [`metrics`], [`wait`] | small parts of these |
 //!
@@ -16,6 +17,7 @@
 pub mod certificate;
 pub mod client;
 pub mod conduct;
+pub mod faults;
 pub mod gateway;
 pub mod http;
 pub mod lines;

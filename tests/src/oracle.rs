@@ -11,6 +11,7 @@ use crate::record::{Entry, Record, What, first_ready};
 use crate::wait::now_us;
 pub use verdict::{Verdict, Violation};
 
+mod convergence;
 mod held;
 mod verdict;
 
@@ -29,6 +30,8 @@ struct Published {
     to: Vec<String>,
     manner: Manner,
     started: u64,
+    /// When its publisher knew that it is stored; 0 until then.
+    acked: u64,
     /// `None` until it is known to be stored; for ever, if that could not be learnt.
     ids: Option<BTreeMap<String, Id>>,
 }
@@ -77,13 +80,18 @@ impl Oracle {
     fn begin_at(&self, started: u64, to: &[&str], manner: Manner) -> u64 {
         let mut events = self.lock();
         let to = to.iter().map(|address| (*address).to_owned()).collect();
-        events.push(Published { to, manner, started, ids: None });
+        events.push(Published { to, manner, started, acked: 0, ids: None });
         events.len() as u64 - 1
     }
 
-    /// It was stored under these ids.
+    /// It was stored under these ids, as is known now.
     pub fn acked(&self, n: u64, ids: BTreeMap<String, Id>) {
-        self.lock()[n as usize].ids = Some(ids);
+        self.acked_at(now_us(), n, ids);
+    }
+
+    fn acked_at(&self, at: u64, n: u64, ids: BTreeMap<String, Id>) {
+        let event = &mut self.lock()[n as usize];
+        (event.acked, event.ids) = (at, Some(ids));
     }
 
     /// Nobody can say whether it was stored: it may be delivered, at most once.

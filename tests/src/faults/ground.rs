@@ -1,0 +1,208 @@
+//! A topology, whichever it is, and what faults ask of it.
+
+use std::slice;
+
+use tidings_publisher::{Namespace, Partitions};
+use tidings_shared::Address;
+
+use crate::topology::{Cluster, Layout, Node, Sentinel, Standalone};
+
+/// The ways to run Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// One server.
+    Standalone,
+    /// One primary, two replicas, three sentinels.
+    Sentinel,
+    /// Three primaries, a replica of each.
+    Cluster,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Standalone, Self::Sentinel, Self::Cluster];
+
+    /// Its name in tests and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Sentinel => "sentinel",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// A running topology.
+#[derive(Debug)]
+pub enum Ground {
+    /// Nothing takes over from it.
+    Standalone(Standalone),
+    /// It fails over as a whole.
+    Sentinel(Sentinel),
+    /// Each third of it fails over by itself.
+    Cluster(Cluster),
+}
+
+impl Ground {
+    /// Starts it, and returns when it would survive what it is made to survive.
+    pub async fn start(kind: Kind, layout: impl Into<Layout>) -> Self {
+        match kind {
+            Kind::Standalone => Self::Standalone(Standalone::start(layout).await),
+            Kind::Sentinel => Self::Sentinel(Sentinel::start(layout).await),
+            Kind::Cluster => Self::Cluster(Cluster::start(layout).await),
+        }
+    }
+
+    /// Which it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Standalone(_) => Kind::Standalone,
+            Self::Sentinel(_) => Kind::Sentinel,
+            Self::Cluster(_) => Kind::Cluster,
+        }
+    }
+
+    /// Its URL, for the default user.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Standalone(redis) => redis.url(),
+            Self::Sentinel(sentinel) => sentinel.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    /// How many partitions a namespace has here unless told otherwise.
+    pub fn partitions(&self) -> Partitions {
+        match self {
+            Self::Standalone(_) | Self::Sentinel(_) => Partitions::ONE,
+            Self::Cluster(_) => Partitions::CLUSTER,
+        }
+    }
+
+    /// All data nodes, running or not.
+    pub fn nodes(&self) -> &[Node] {
+        match self {
+            Self::Standalone(redis) => slice::from_ref(redis),
+            Self::Sentinel(sentinel) => sentinel.nodes(),
+            Self::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+
+    /// The sentinels, if it has some.
+    pub fn sentinels(&self) -> &[Node] {
+        match self {
+            Self::Sentinel(sentinel) => sentinel.sentinels(),
+            Self::Standalone(_) | Self::Cluster(_) => &[],
+        }
+    }
+
+    /// The cluster that it is.
+    ///
+    /// # Panics
+    ///
+    /// If it is none: the fault must say that it befalls clusters alone.
+    pub fn cluster(&self) -> &Cluster {
+        match self {
+            Self::Cluster(cluster) => cluster,
+            _ => panic!("this befalls clusters alone, not {:?}", self.kind()),
+        }
+    }
+
+    /// All primaries; waits while one is missing.
+    pub async fn primaries(&self) -> Vec<&Node> {
+        let mut primaries: Vec<&Node> = Vec::new();
+        for partition in self.partitions().all() {
+            let primary = self.primary_at(Namespace::default().keys(partition).slot()).await;
+            if !primaries.iter().any(|known| known.addr() == primary.addr()) {
+                primaries.push(primary);
+            }
+        }
+        primaries
+    }
+
+    /// The primary that takes what is published to this address; waits while there is none.
+    pub async fn primary_of(&self, address: &str) -> &Node {
+        self.primary_at(self.slot_of(address)).await
+    }
+
+    async fn primary_at(&self, slot: u16) -> &Node {
+        match self {
+            Self::Standalone(redis) => redis,
+            Self::Sentinel(sentinel) => sentinel.primary().await,
+            Self::Cluster(cluster) => cluster.primary_of(slot).await,
+        }
+    }
+
+    /// The replicas of that primary.
+    pub async fn replicas_of(&self, address: &str) -> Vec<&Node> {
+        match self {
+            Self::Standalone(_) => Vec::new(),
+            Self::Sentinel(sentinel) => sentinel.replicas().await,
+            Self::Cluster(cluster) => cluster.replicas_of(self.slot_of(address)).await,
+        }
+    }
+
+    /// Whether both addresses have one primary, as things are.
+    pub async fn is_together(&self, address: &str, other: &str) -> bool {
+        self.primary_of(address).await.addr() == self.primary_of(other).await.addr()
+    }
+
+    /// The slot of an address, where there are slots.
+    pub fn slot_of(&self, address: &str) -> u16 {
+        let address: Address = address.parse().expect("an address");
+        Namespace::default().keys(self.partitions().of(&address)).slot()
+    }
+
+    /// Kills the primary of this address, and returns the one that took its place. The old one stays dead.
+    pub async fn crash_failover(&self, address: &str) -> &Node {
+        match self {
+            Self::Standalone(_) => panic!("nothing takes over from a single server"),
+            Self::Sentinel(sentinel) => sentinel.crash_failover().await,
+            Self::Cluster(cluster) => cluster.crash_failover(self.slot_of(address)).await,
+        }
+    }
+
+    /// Has a replica take over from the primary of this address as an operator would, and returns the new primary. The
+    /// old one lives on as a replica.
+    pub async fn failover(&self, address: &str) -> &Node {
+        match self {
+            Self::Standalone(_) => panic!("nothing takes over from a single server"),
+            Self::Sentinel(sentinel) => sentinel.failover().await,
+            Self::Cluster(cluster) => cluster.failover(self.slot_of(address)).await,
+        }
+    }
+
+    /// Brings back whatever is dead or frozen, and waits until all is in order.
+    pub async fn heal(&self) {
+        for node in self.nodes().iter().chain(self.sentinels()) {
+            if !node.is_running() {
+                node.start().await;
+            } else if !node.is_up() {
+                node.thaw();
+            }
+        }
+        match self {
+            Self::Standalone(_) => {}
+            Self::Sentinel(sentinel) => sentinel.settled().await,
+            Self::Cluster(cluster) => cluster.settled().await,
+        }
+    }
+}
+
+impl From<Standalone> for Ground {
+    fn from(redis: Standalone) -> Self {
+        Self::Standalone(redis)
+    }
+}
+
+impl From<Sentinel> for Ground {
+    fn from(sentinel: Sentinel) -> Self {
+        Self::Sentinel(sentinel)
+    }
+}
+
+impl From<Cluster> for Ground {
+    fn from(cluster: Cluster) -> Self {
+        Self::Cluster(cluster)
+    }
+}

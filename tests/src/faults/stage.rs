@@ -1,0 +1,167 @@
+//! Gateways over a ground, and a cast: all that a fault can reach.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Ground;
+use super::cast::{Cast, Pace};
+use crate::topology::Node;
+use crate::wait::now_us;
+use crate::{Gateway, Setup};
+
+/// How a stage is to be set.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    gateways: usize,
+    settings: Vec<(String, String)>,
+    without: &'static [&'static str],
+    pace: Pace,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { gateways: 2, settings: Vec::new(), without: &[], pace: Pace::STEADY }
+    }
+}
+
+impl Setting {
+    /// So many gateways.
+    #[must_use]
+    pub fn gateways(self, gateways: usize) -> Self {
+        Self { gateways, ..self }
+    }
+
+    /// Sets a key of all gateways.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Switches these mechanisms of the gateways off.
+    #[must_use]
+    pub fn without(self, without: &'static [&'static str]) -> Self {
+        Self { without, ..self }
+    }
+
+    /// How much is published.
+    #[must_use]
+    pub fn pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// Sets it: all gateways are ready, all clients live, and events flow.
+    pub async fn raise(&self, ground: Ground) -> Stage {
+        let mut setup = Setup::redis(&ground.url()).without(self.without);
+        for (key, value) in &self.settings {
+            setup = setup.with(key, value);
+        }
+        let gateways = setup.start_many(self.gateways).await;
+        let cast = Cast::assemble(&ground, &gateways, self.pace).await;
+        Stage { ground, gateways, cast, pace: self.pace, aim: 0, moments: Mutex::default() }
+    }
+}
+
+/// When things happened, in microseconds since 1970.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moments {
+    /// The fault struck.
+    pub struck: Option<u64>,
+    /// It was over: from here on all should become well.
+    pub over: Option<u64>,
+    /// Primaries were replaced: what was published from then on to an address of these was taken by a new one.
+    pub replaced: Vec<(u64, Vec<String>)>,
+}
+
+/// What a fault can reach. It may be left as the fault left it, with servers dead that others replaced.
+#[derive(Debug)]
+pub struct Stage {
+    pub ground: Ground,
+    pub gateways: Vec<Gateway>,
+    pub cast: Cast,
+    pace: Pace,
+    /// Which of several is struck; any number.
+    pub aim: usize,
+    moments: Mutex<Moments>,
+}
+
+impl Stage {
+    /// The address whose primary is struck.
+    pub fn target(&self) -> &str {
+        &self.cast.topics[self.aim % self.cast.topics.len()]
+    }
+
+    /// The primary that is struck.
+    pub async fn victim(&self) -> &Node {
+        self.ground.primary_of(self.target()).await
+    }
+
+    /// The gateway that is struck.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateways[self.aim % self.gateways.len()]
+    }
+
+    /// The fault strikes now. Told by the run, and again by a fault that had to prepare itself.
+    pub fn struck(&self) {
+        self.moments().struck = Some(now_us());
+    }
+
+    /// The fault is over now. Told by the run when all is cured, and before that by a fault that cures more than it must.
+    pub fn over(&self) {
+        self.moments().over.get_or_insert_with(now_us);
+    }
+
+    /// Kills the primary that is struck, and waits until another one has taken its place: then the fault is over.
+    pub async fn crash_failover(&self) -> &Node {
+        let befallen = self.befallen().await;
+        self.struck();
+        let from = now_us();
+        let new = self.ground.crash_failover(self.target()).await;
+        self.moments().replaced.push((from, befallen));
+        self.over();
+        new
+    }
+
+    /// Has a replica take over from the primary that is struck: then the fault is over.
+    pub async fn failover(&self) -> &Node {
+        let befallen = self.befallen().await;
+        self.struck();
+        let new = self.ground.failover(self.target()).await;
+        self.moments().replaced.push((now_us(), befallen));
+        self.over();
+        new
+    }
+
+    /// Another primary has taken the place of the one that these addresses had.
+    pub fn replaced(&self, befallen: Vec<String>) {
+        self.moments().replaced.push((now_us(), befallen));
+    }
+
+    /// The topics that have the primary which is struck.
+    pub async fn befallen(&self) -> Vec<String> {
+        let victim = self.victim().await.addr();
+        let mut befallen = Vec::new();
+        for topic in &self.cast.topics {
+            if self.ground.primary_of(topic).await.addr() == victim {
+                befallen.push(topic.clone());
+            }
+        }
+        befallen
+    }
+
+    /// Brings back all that is dead, and has another cast play before the same stage.
+    pub async fn reset(&mut self) {
+        self.ground.heal().await;
+        for gateway in &self.gateways {
+            if !gateway.is_up() {
+                gateway.start().await;
+            }
+            gateway.ready().await;
+        }
+        self.cast = Cast::assemble(&self.ground, &self.gateways, self.pace).await;
+        *self.moments() = Moments::default();
+    }
+
+    pub(super) fn moments(&self) -> MutexGuard<'_, Moments> {
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
