@@ -9,6 +9,7 @@
 //! | [`fault`] | what a fault is: its incident, its twin, what it does |
 //! | [`run`] | playing faults on a stage, and judging it |
 //! | [`outcome`] | what came of it: the oracle's verdict, and how long it took until all was well |
+//! | [`table`] | the figures of a whole run |
 //! | [`server`], [`link`] | the faults, by what they strike |
 //! | [`catalogue`] | all of them |
 
@@ -21,6 +22,7 @@ pub mod outcome;
 pub mod run;
 pub mod server;
 pub mod stage;
+pub mod table;
 
 pub use fault::{Befalling, Fault, Strikes, Twin};
 pub use ground::{Ground, Kind};

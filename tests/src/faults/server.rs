@@ -6,28 +6,35 @@ use crate::topology::Layout;
 /// All of this family.
 pub const FAULTS: &[Fault] = &[
     Fault {
-        name: "server::restarted",
-        incident: "The kernel kills Redis, and it comes back with all that it had acknowledged.",
+        name: "server::crash_loop",
+        incident: "Redis is killed again and again, and each time comes back with all that it had acknowledged.",
         kinds: &[Kind::Standalone],
         layout: Layout::durable,
-        twin: Twin::without(&["journal"]),
-        befall: |stage| Box::pin(restarted(stage)),
+        // Either would do: the journal tells what was missed, and another process is one that may have lost something.
+        twin: Twin::without(&["journal", "run"]),
+        befall: |stage| Box::pin(crash_loop(stage)),
         ..Fault::PLAIN
     },
     Fault {
-        name: "server::restarted_empty",
-        incident: "Redis without persistence is killed and comes back empty.",
+        name: "server::machine_rebooted",
+        incident: "The machine of Redis, which keeps nothing on disk, and of one of the gateways reboots.",
         kinds: &[Kind::Standalone],
-        twin: Twin::without(&["epoch", "run"]),
-        befall: |stage| Box::pin(restarted_empty(stage)),
+        twin: Twin::without(&["epoch"]),
+        befall: |stage| Box::pin(machine_rebooted(stage)),
         ..Fault::PLAIN
     },
 ];
 
-async fn restarted(stage: &Stage) {
-    stage.victim().await.restart().await;
+async fn crash_loop(stage: &Stage) {
+    for _ in 0..4 {
+        stage.victim().await.restart().await;
+        stage.cast.more(30).await;
+    }
 }
 
-async fn restarted_empty(stage: &Stage) {
+/// Whoever comes to that gateway from elsewhere has a place in a history that nobody has any more.
+async fn machine_rebooted(stage: &Stage) {
+    stage.refuge().kill();
     stage.victim().await.restart_empty().await;
+    stage.refuge().start().await;
 }

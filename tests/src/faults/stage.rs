@@ -100,6 +100,11 @@ impl Stage {
         &self.gateways[self.aim % self.gateways.len()]
     }
 
+    /// The gateway to which the traveller comes back.
+    pub fn refuge(&self) -> &Gateway {
+        self.gateways.last().expect("a stage has gateways")
+    }
+
     /// The fault strikes now. Told by the run, and again by a fault that had to prepare itself.
     pub fn struck(&self) {
         self.moments().struck = Some(now_us());
