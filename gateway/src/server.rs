@@ -50,8 +50,9 @@ pub struct Parts {
 const BACKLOG: i32 = 4_096;
 /// The part of a heartbeat for which a peer may acknowledge nothing, or take nothing, before it counts as gone. One that
 /// vanishes right after it acknowledged a heartbeat is sent the next one a whole heartbeat later, and is to be gone after
-/// two. The kernel looks up to half a second late.
-const PATIENCE: f64 = 0.9;
+/// two. The kernel counts from when it first sends again, a quarter of a second later or more, and its timers are up to an
+/// eighth late.
+const PATIENCE: f64 = 0.8;
 /// How long a client may take to read the end of an answer, before its connection is closed.
 const DISCONNECT: Duration = Duration::from_secs(1);
 /// What is left of requests after the streams have ended may take so long.

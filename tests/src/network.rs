@@ -68,6 +68,16 @@ impl Drop for Host {
     }
 }
 
+/// How many connections to this listener, on this machine, the kernel still takes for alive.
+pub fn connected(listener: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table of sockets");
+    let SocketAddr::V4(listener) = listener else { return 0 };
+    // Addresses are in the order of the machine's bytes, and 01 means that it is established.
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(listener.ip().octets()), listener.port());
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.get(1) == Some(&local.as_str()) && row.get(3) == Some(&"01")).count()
+}
+
 fn ip(args: &str) -> io::Result<()> {
     let output = Command::new("ip").args(args.split(' ')).output()?;
     match output.status.success() {
