@@ -8,6 +8,9 @@ mod publisher;
 mod sentinel;
 mod tls;
 
+use tidings_tests::wait::PATIENCE;
+use tidings_tests::{Layout, Server, Standalone, eventually};
+
 /// Each function once for each server.
 macro_rules! on_each_server {
     ($($test:ident),+ $(,)?) => {
@@ -28,3 +31,18 @@ macro_rules! on_each_server {
 }
 
 pub(crate) use on_each_server;
+
+/// A server that takes seconds to load the data that it has, and listens to clients meanwhile.
+async fn slow_to_load(server: Server) -> Standalone {
+    let layout = Layout::of(server).durable();
+    let layout = layout.setting("key-load-delay 1000").setting("loading-process-events-interval-bytes 1024");
+    let redis = Standalone::start(layout).await;
+    redis.ask::<()>("DEBUG", &["POPULATE", "3000"]).await.unwrap();
+    redis.ask::<redis::Value>("BGREWRITEAOF", &[]).await.unwrap();
+    eventually("its data is on disk", PATIENCE, async || {
+        let is = async |field: &str| redis.info(field).await.as_deref() == Some("0");
+        is("aof_rewrite_in_progress").await && is("aof_rewrite_scheduled").await
+    })
+    .await;
+    redis
+}

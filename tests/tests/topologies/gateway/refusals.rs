@@ -6,9 +6,9 @@ use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Server, Standalone, eventually};
 
 use super::Stage;
-use crate::on_each_server;
+use crate::{on_each_server, slow_to_load};
 
-on_each_server!(out_of_memory, read_only, busy, no_permission, wrong_type);
+on_each_server!(out_of_memory, read_only, busy, loading, no_permission, wrong_type);
 
 /// What an operator does, by words apart.
 async fn run(redis: &Standalone, command: &str) {
@@ -73,6 +73,20 @@ async fn busy(server: Server) {
     .await;
     run(&redis, "SCRIPT KILL").await;
     endless.await.unwrap();
+    stage.publish_through(std::future::ready(())).await;
+    stage.assert_converged().await;
+}
+
+async fn loading(server: Server) {
+    let redis = slow_to_load(server).await;
+    let stage = Stage::over(&redis.url(), Partitions::ONE).await;
+    let last = stage.source.publish_many(&["o/0"], 20).await;
+    stage.clients[0].got(last).await;
+    let told = eventually("readiness tells why", PATIENCE, async || {
+        let (status, body) = stage.gateways[0].admin_get("/readyz").await;
+        status == 503 && body.contains("LOADING")
+    });
+    futures_util::future::join(redis.restart(), told).await;
     stage.publish_through(std::future::ready(())).await;
     stage.assert_converged().await;
 }

@@ -13,19 +13,15 @@ use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Cluster, Layout, Server, eventually};
 use tokio::time::timeout;
 
-use super::{ADDRESSES, assert_once, builder, publish_through, stream, under_way};
+use super::{ADDRESSES, assert_once, builder, publish_through, slot_of, stream, under_way};
 use crate::on_each_server;
 
-on_each_server!(crash, failover, slot_that_moves, slot_half_moved, channels, silent_node);
+on_each_server!(crash, frozen, failover, slot_that_moves, slot_half_moved, channels, silent_node);
 
 fn cluster_url(cluster: &Cluster) -> String {
     // Two of the six: the others are found.
     let nodes: Vec<_> = cluster.nodes()[2..4].iter().map(|node| node.addr().to_string()).collect();
     format!("redis+cluster://{}", nodes.join(","))
-}
-
-fn slot_of(address: &str) -> u16 {
-    Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
 }
 
 async fn assert_once_in_cluster(cluster: &Cluster, acknowledged: &HashMap<(String, String), String>) {
@@ -45,6 +41,23 @@ async fn crash(server: Server) {
     })
     .await;
     assert_once_in_cluster(&cluster, &acknowledged).await;
+}
+
+/// The primary keeps its connections and says nothing any more, for longer than a failover takes.
+async fn frozen(server: Server) {
+    let cluster = Cluster::start(server).await;
+    let publisher = builder(&cluster_url(&cluster)).connect().await.unwrap();
+    let slot = slot_of("o/0");
+    let old = cluster.primary_of(slot).await;
+    let acknowledged = publish_through(&publisher, async {
+        under_way(&publisher).await;
+        old.freeze();
+        let other = async || cluster.primary_of(slot).await.addr() != old.addr();
+        eventually("another primary", PATIENCE, other).await;
+    })
+    .await;
+    assert_once_in_cluster(&cluster, &acknowledged).await;
+    old.thaw();
 }
 
 async fn failover(server: Server) {

@@ -1,6 +1,8 @@
 //! The publisher over topologies: what it was told is published is there, once, whatever happens to a primary.
 
 mod cluster;
+mod doubt;
+mod loading;
 mod sentinel;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +18,10 @@ use tidings_tests::{Node, eventually};
 const RETRIES: u32 = 30;
 const ADDRESSES: usize = 40;
 const ROUNDS: usize = 30;
+
+fn slot_of(address: &str) -> u16 {
+    Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
+}
 
 fn builder(url: &str) -> tidings_publisher::Builder {
     Publisher::builder(url).retries(RETRIES).timeout(Duration::from_secs(1))

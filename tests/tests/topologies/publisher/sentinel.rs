@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use tidings_publisher::{Event, Partitions, Publisher};
-use tidings_tests::{Sentinel, Server};
+use tidings_tests::wait::PATIENCE;
+use tidings_tests::{Sentinel, Server, eventually};
 
 use super::{ADDRESSES, assert_once, builder, publish_through, stream, under_way};
 use crate::on_each_server;
 
-on_each_server!(crash, failover, sentinels_away);
+on_each_server!(crash, frozen, failover, sentinels_away);
 
 async fn assert_once_in_sentinel(topology: &Sentinel, acknowledged: &HashMap<(String, String), String>) {
     let primary = topology.primary().await;
@@ -28,6 +29,22 @@ async fn crash(server: Server) {
     })
     .await;
     assert_once_in_sentinel(&topology, &acknowledged).await;
+}
+
+/// The primary keeps its connections and says nothing any more, for longer than a failover takes.
+async fn frozen(server: Server) {
+    let topology = Sentinel::start(server).await;
+    let publisher = builder(&topology.url()).connect().await.unwrap();
+    let old = topology.primary().await;
+    let acknowledged = publish_through(&publisher, async {
+        under_way(&publisher).await;
+        old.freeze();
+        let other = async || topology.primary().await.addr() != old.addr();
+        eventually("another primary", PATIENCE, other).await;
+    })
+    .await;
+    assert_once_in_sentinel(&topology, &acknowledged).await;
+    old.thaw();
 }
 
 async fn failover(server: Server) {
