@@ -9,7 +9,7 @@
 //! | `beacon` | beacons that do not come, or cannot be sent, are not noticed | `reader/mod.rs`, `reader/joins.rs` |
 //! | `replay` | whoever comes with a cursor begins now | `reader/joins.rs` |
 //! | `epoch` | all epochs of the store are read as one: [`Without::epoch`] | `store/redis/client.rs`, `reader/pushes.rs` |
-//! | `run` | that another server process answers is not told to the beacon script | `store/redis/client.rs` |
+//! | `run` | the beacon script is not told which server process it runs on | `store/redis/client.rs` |
 //! | `lift` | the ids seen are not told to the beacon script | `store/redis/client.rs` |
 //! | `complete` | history and journal always say that nothing is gone | `store/redis/answers.rs`, `client.rs` |
 //! | `scripts` | a server is sent each script once, and not again when it has forgotten it | `store/redis/scripts.rs` |

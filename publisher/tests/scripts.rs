@@ -246,6 +246,35 @@ async fn another_server_or_a_longer_age_is_another_history() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_a_replica_meanwhile_is_another() {
+    let mut store = Store::start().await;
+    store.attach(7, "run", RETENTION).await;
+    assert_eq!(store.beacon(8, "run", Id::ZERO, None).await.0, epoch(7).to_string());
+    store.command::<()>("REPLICAOF 127.0.0.1 1").await;
+    store.command::<()>("REPLICAOF NO ONE").await;
+    assert_eq!(store.beacon(9, "run", Id::ZERO, None).await.0, epoch(9).to_string());
+    assert_eq!(store.beacon(10, "run", Id::ZERO, None).await.0, epoch(9).to_string());
+}
+
+#[tokio::test]
+async fn which_server_it_is_need_not_matter() {
+    let mut store = Store::start().await;
+    store.attach(7, "run", RETENTION).await;
+    store.command::<()>("REPLICAOF 127.0.0.1 1").await;
+    store.command::<()>("REPLICAOF NO ONE").await;
+    assert_eq!(store.beacon(8, "", Id::ZERO, None).await.0, epoch(7).to_string());
+}
+
+#[tokio::test]
+async fn a_history_from_before_replication_ids_were_kept_goes_on() {
+    let mut store = Store::start().await;
+    store.attach(7, "run", RETENTION).await;
+    assert_eq!(store.command::<u8>("HDEL {tidings:0}:e replid").await, 1);
+    assert_eq!(store.beacon(8, "run", Id::ZERO, None).await.0, epoch(7).to_string());
+    assert_eq!(store.command::<u8>("HEXISTS {tidings:0}:e replid").await, 1);
+}
+
+#[tokio::test]
 async fn streams_that_publishers_kept_by_their_own_measure_are_another_history() {
     let mut store = Store::start().await;
     assert_eq!(store.publish(&["a"]).await.epoch, epoch(1).to_string());

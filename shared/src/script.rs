@@ -94,7 +94,7 @@ pub struct Beacon<'a> {
     pub seen: Id,
     /// The epoch to begin if there is none, or if history may have been lost: a random one.
     pub epoch: Epoch,
-    /// The `run_id` of the server that this is sent to.
+    /// The `run_id` of the server that this is sent to; empty if it does not matter which it is.
     pub run: &'a str,
     /// Whether this is the first beacon over this connection.
     pub attaching: bool,

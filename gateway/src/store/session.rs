@@ -51,7 +51,7 @@ pub struct Push {
 pub struct Session {
     /// Makes requests.
     pub client: Client,
-    /// Which server serves each partition; another than before means that writes may be lost.
+    /// Which server serves each partition, and since which promotion; another than before means that writes may be lost.
     pub runs: Vec<Arc<str>>,
     /// The server's `maxmemory-policy`. Any but `noeviction` may lose history in silence under memory pressure.
     pub policy: String,

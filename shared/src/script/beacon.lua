@@ -1,7 +1,8 @@
 -- Proves that the way through this server works, and lifts the journal: to the server's clock, so that the place of a
 -- quiet connection stays young, and above what the gateway has seen, so that ids never go back after a failover.
 -- KEYS: journal, epoch
--- ARGV: channel, highest id seen, epoch to start with, run id of this server, 1 on attaching, events, age, journal entries
+-- ARGV: channel, highest id seen, epoch to start with, run id of this server ('': whichever it is), 1 on attaching, events,
+--   age, journal entries
 -- Answers: epoch, last id of the journal
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
 local function above(a, b)
@@ -12,19 +13,21 @@ local function above(a, b)
   end
   return tonumber(a_seq) > tonumber(b_seq)
 end
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid')
 local epoch = kept[1]
 local attaching = ARGV[5] == '1'
--- A server that is not the one before may have lost writes. Keeping streams longer than before makes places look young
+-- A server that is not the one before may have lost writes. So may the same one if it was a replica meanwhile: each time
+-- it becomes a primary its replication id is another. Keeping streams longer than before makes places look young
 -- whose streams are gone already; so do streams from before any gateway set an age, which publishers kept by their own.
 -- All of these make the history another one.
-local other_server = kept[2] and kept[2] ~= ARGV[4]
+local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
+local other_server = ARGV[4] ~= '' and (kept[2] and kept[2] ~= ARGV[4] or kept[4] and kept[4] ~= replid)
 local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3]) or not kept[3]
 if not epoch or other_server or longer then
   epoch = ARGV[3]
 end
-if epoch ~= kept[1] or kept[2] ~= ARGV[4] or attaching then
-  redis.call('HSET', KEYS[2], 'epoch', epoch, 'run', ARGV[4])
+if epoch ~= kept[1] or kept[2] ~= ARGV[4] or kept[4] ~= replid or attaching then
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'run', ARGV[4], 'replid', replid)
 end
 if attaching or not kept[3] then
   redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8])

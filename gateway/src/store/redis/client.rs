@@ -86,7 +86,7 @@ impl RedisClient {
             gateway: &self.options.gateway,
             seen: if without.lacks(Mechanism::Lift) { Id::ZERO } else { seen },
             epoch: Epoch::from_random(fastrand::u32(..)),
-            run: if without.lacks(Mechanism::Run) { "any" } else { &node.run },
+            run: if without.lacks(Mechanism::Run) { "" } else { &node.run },
             attaching,
             retention: self.options.retention,
         };

@@ -95,7 +95,7 @@ impl RedisStore {
         let nodes: Vec<Arc<Node>> = try_join_all(nodes).await?.into_iter().map(Arc::new).collect();
         let place = |server: &Server| nodes.iter().find(|node| node.server == *server).map(Arc::clone);
         let by_partition: Vec<Arc<Node>> = at.iter().filter_map(place).collect();
-        let runs = by_partition.iter().map(|node| Arc::clone(&node.run)).collect();
+        let runs = by_partition.iter().map(|node| Arc::clone(&node.reign)).collect();
         let policy = nodes.iter().map(|node| &node.policy).find(|policy| *policy != "noeviction");
         let policy = policy.or(nodes.first().map(|node| &node.policy)).cloned().unwrap_or_default();
         let slots = self.options.partitions.all().map(|partition| self.slot(partition)).zip(at).collect();

@@ -23,7 +23,9 @@ const BACKFILLS: usize = 2;
 pub(super) struct Node {
     pub(super) server: Server,
     /// Which process it is.
-    pub(super) run: Arc<str>,
+    pub(super) run: String,
+    /// The same, and which of its times as a primary this is.
+    pub(super) reign: Arc<str>,
     /// Its `maxmemory-policy`.
     pub(super) policy: String,
     pub(super) requests: MultiplexedConnection,
@@ -75,12 +77,14 @@ impl Node {
         let mut requests = connect(&config).await?;
         let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut requests).await.map_err(failed)?;
         let run: String = info.get("run_id").ok_or_else(|| StoreError::new(what, "INFO tells no run_id"))?;
+        let replid: String = info.get("master_replid").unwrap_or_default();
         let client = primaries.client(server, ProtocolVersion::RESP3).map_err(|error| StoreError::new(what, error))?;
         let manager = Manager::new_with_config(client.get_connection_info().clone(), config).map_err(failed)?;
         let backfills = Pool::builder(manager).max_size(BACKFILLS).build().map_err(|e| StoreError::new(what, e))?;
         Ok(Self {
             server: server.clone(),
-            run: run.into(),
+            reign: format!("{run} {replid}").into(),
+            run,
             policy: info.get("maxmemory_policy").unwrap_or_default(),
             requests,
             backfills,
