@@ -20,7 +20,7 @@ pub struct Worker {
     partitions: Partitions,
     message: String,
     next: u64,
-    sink: Rc<Sink>,
+    all: Rc<All>,
 }
 
 impl Worker {
@@ -36,7 +36,7 @@ impl Worker {
         let hub = Hub::new(0, reader, partitions, options, Instant::now());
         let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
         let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;
-        let mut worker = Self { hub, partitions, message, next: 1, sink: Rc::default() };
+        let mut worker = Self { hub, partitions, message, next: 1, all: Rc::default() };
         (0..connections).for_each(|at| worker.join(at));
         // What is kept from one turn to the next is there after the first.
         let events = worker.events("load", 8);
@@ -54,7 +54,7 @@ impl Worker {
             |partition| Start { partition, place, from: place, replay: Vec::new(), tail: false, resync: Vec::new() };
         let starts = Some(self.partitions.all().map(start).collect());
         self.hub.take(Delivery::Joined(Joined { connection, starts }));
-        self.hub.attach(connection, Rc::clone(&self.sink) as Rc<dyn Outlet>);
+        self.hub.attach(connection, Rc::new(Sink { all: Rc::clone(&self.all), blocked: false }));
         // It waits for events from here on.
         assert_eq!(self.hub.fill(connection, Waker::noop(), &mut Vec::new()), Filled::Waiting);
     }
@@ -80,26 +80,38 @@ impl Worker {
 
     /// Dispatches, and lets all connections that got something write it. Tells how many bytes that were.
     pub fn turn(&mut self, events: &[Dispatch]) -> usize {
-        self.sink.written.set(0);
-        self.hub.dispatch_run(events, 0..usize::MAX);
+        self.all.written.set(0);
+        self.hub.dispatch_run(events, 0..usize::MAX, true);
         while self.hub.write(256) {}
-        self.sink.written.get()
+        self.all.written.get()
     }
 }
 
-/// Where all connections write to: as much as a socket takes.
+/// What all connections wrote.
 #[derive(Debug, Default)]
-struct Sink {
+struct All {
     scratch: RefCell<Vec<u8>>,
     written: Cell<usize>,
 }
 
+/// Where one connection writes to: it takes all, as a socket of one that reads.
+#[derive(Debug)]
+struct Sink {
+    all: Rc<All>,
+    blocked: bool,
+}
+
 impl Outlet for Sink {
+    fn is_free(&self) -> bool {
+        !self.blocked
+    }
+
     fn write(&self, fill: &mut dyn FnMut(&mut Vec<u8>) -> Filled) -> bool {
-        let mut scratch = self.scratch.borrow_mut();
+        let All { scratch, written } = &*self.all;
+        let mut scratch = scratch.borrow_mut();
         scratch.clear();
         let filled = fill(&mut scratch);
-        self.written.set(self.written.get() + scratch.len());
+        written.set(written.get() + scratch.len());
         filled == Filled::Waiting
     }
 }

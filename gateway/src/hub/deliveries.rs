@@ -14,6 +14,10 @@ use crate::control::{self, Reason};
 use crate::frame::Frame;
 use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync};
 
+/// Connections that are looked at before the first of them is written to: their memory is far apart, and so the
+/// processor waits for all of it at once and not for each in turn.
+const GROUP: usize = 16;
+
 impl Hub {
     /// Takes a delivery.
     pub fn take(&mut self, delivery: Delivery) {
@@ -50,28 +54,43 @@ impl Hub {
     }
 
     /// Gives events, all to one address and no other, to the connections that stand at some places of it. Each takes all
-    /// of them before the next one does, so what it needs is at hand. Tells how many pushes that were, and whether there
-    /// are places behind.
-    pub fn dispatch_run(&mut self, run: &[Dispatch], places: Range<usize>) -> (usize, bool) {
-        let Self { table, connections, wheel, stats, due, .. } = self;
-        let Some((address, _)) = run.first().and_then(|event| event.frames.first()) else { return (0, false) };
-        let (followers, more) = table.followers_at(address, places);
-        let mut count = 0;
-        for slot in followers {
-            let Some(connection) = connections.get_mut(slot as usize) else { continue };
-            for (_, frame) in run.iter().flat_map(|event| &event.frames) {
-                connection.give(frame, slot, wheel, stats, due);
-            }
-            count += run.len();
+    /// of them before the next one does, so what it needs is at hand. If they may write `at_once`, those that have nothing
+    /// else to write do. Tells how many pushes that were, and whether there are places behind.
+    pub fn dispatch_run(&mut self, run: &[Dispatch], places: Range<usize>, at_once: bool) -> (usize, bool) {
+        let Self { table, connections, wheel, stats, due, straight, partitions, .. } = self;
+        straight.clear();
+        if at_once {
+            straight.join(run, *partitions);
         }
-        (count, more)
+        let Some((address, _)) = run.first().and_then(|event| event.frames.first()) else { return (0, false) };
+        let (mut followers, more) = table.followers_at(address, places);
+        let (mut count, mut group) = (0, SmallVec::<[(u32, bool); GROUP]>::new());
+        loop {
+            group.extend(followers.by_ref().take(GROUP).map(|slot| {
+                let known = straight.get().zip(connections.get(slot as usize));
+                (slot, known.is_some_and(|((_, span), connection)| connection.is_free(span)))
+            }));
+            if group.is_empty() {
+                return (count, more);
+            }
+            for (slot, free) in group.drain(..) {
+                let Some(connection) = connections.get_mut(slot as usize) else { continue };
+                count += run.len();
+                match straight.get().filter(|_| free) {
+                    Some((bytes, span)) => connection.pass(bytes, span, stats),
+                    None => run.iter().flat_map(|event| &event.frames).for_each(|(_, frame)| {
+                        connection.give(frame, slot, wheel, stats, due);
+                    }),
+                }
+            }
+        }
     }
 
     /// Gives an event to all that follow one of its addresses; tells how many. They write it with [`Hub::write`], in one
     /// go with all that they got until then.
     pub fn dispatch(&mut self, event: &Dispatch) -> usize {
         match event.frames.as_slice() {
-            [_] => self.dispatch_run(std::slice::from_ref(event), 0..usize::MAX).0,
+            [_] => self.dispatch_run(std::slice::from_ref(event), 0..usize::MAX, false).0,
             _ => self.dispatch_several(event),
         }
     }

@@ -13,6 +13,7 @@ mod places;
 mod queue;
 mod resyncs;
 mod stats;
+mod straight;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -38,6 +39,7 @@ pub use self::outlet::Outlet;
 pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
 
+use self::straight::Straight;
 use self::table::Table;
 use self::wheel::Wheel;
 use crate::control::{self, Goodbye};
@@ -60,6 +62,8 @@ pub struct Hub {
     wheel: Wheel,
     /// The slots of connections that got events and have yet to write them.
     due: Vec<u32>,
+    /// What goes straight to sockets.
+    straight: Straight,
     /// Whether new connections are turned away, as the process is about to end.
     draining: bool,
 }
@@ -85,6 +89,7 @@ impl Hub {
             stats: Stats::default(),
             wheel: Wheel::new(now),
             due: Vec::new(),
+            straight: Straight::default(),
             draining: false,
         }
     }

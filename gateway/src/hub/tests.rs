@@ -4,6 +4,7 @@ mod model;
 mod paced;
 mod refetching;
 pub(crate) mod rig;
+mod straight;
 
 use std::sync::atomic::Ordering;
 
@@ -243,6 +244,10 @@ impl Taker {
 }
 
 impl Outlet for Taker {
+    fn is_free(&self) -> bool {
+        self.left.get() > 0
+    }
+
     fn write(&self, fill: &mut dyn FnMut(&mut Vec<u8>) -> Filled) -> bool {
         let Some(left) = self.left.get().checked_sub(1) else { return false };
         self.left.set(left);

@@ -102,7 +102,7 @@ impl<'a> Turn<'a> {
             let (pushes, more) = {
                 let mut hub = self.hub.borrow_mut();
                 let alone = last && !hub.has_due() && self.deliveries.is_empty();
-                let given = hub.dispatch_run(run, places.clone());
+                let given = hub.dispatch_run(run, places.clone(), alone);
                 if alone {
                     hub.write(CONNECTIONS);
                 }

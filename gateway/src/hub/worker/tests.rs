@@ -163,6 +163,10 @@ async fn a_storm_of_replays_leaves_room_for_others() {
 struct Counter(Cell<usize>);
 
 impl Outlet for Counter {
+    fn is_free(&self) -> bool {
+        true
+    }
+
     fn write(&self, fill: &mut dyn FnMut(&mut Vec<u8>) -> Filled) -> bool {
         self.0.set(self.0.get() + 1);
         fill(&mut Vec::new()) == Filled::Waiting
