@@ -110,7 +110,7 @@ impl Part {
 }
 
 /// Splits a join by partition and plans each part. What is served from memory may be `bytes` of frames in each.
-/// `None` if a partition has no place yet.
+/// `None` if the store is away for one of them.
 pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: u64) -> Option<Vec<Part>> {
     let partitions = states.first()?.encoder.partitions;
     let mut parts: Vec<Part> = Vec::new();
@@ -118,7 +118,7 @@ pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: 
         let here = |address: &&Arc<Address>| partitions.of(address) == partition;
         let addresses: Vec<Arc<Address>> = join.addresses.iter().filter(here).map(Arc::clone).collect();
         if !addresses.is_empty() {
-            let state = states.get(partition.index())?;
+            let state = states.get(partition.index()).filter(|state| state.attached)?;
             let plan = plan_part(join, partition, &addresses, table, state.place?, bytes);
             parts.push(Part { partition, addresses, generation: state.generation, plan });
         }

@@ -1,5 +1,6 @@
 //! The joins under way: subscribed, planned, read for, answered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use super::handle::Command;
 use super::join::{self, From, Join, Part, Plan, Tries};
 use super::past::Crowded;
 use super::requests::{Answer, ReadPart, Requests};
-use super::{Reader, Route, allowance};
+use super::{Broken, Reader, Route, allowance};
 use crate::metrics::Resume;
 use crate::store::StoreError;
 use crate::without::Mechanism;
@@ -22,9 +23,11 @@ const BEHIND: u8 = 8;
 impl Reader {
     pub(super) fn take_commands(&mut self, commands: impl Iterator<Item = Command>, requests: &mut Requests) {
         let mut joins = Vec::new();
-        let mut channels = Vec::new();
+        let mut channels: BTreeMap<Partition, Vec<(String, Arc<Address>)>> = BTreeMap::new();
         for command in commands {
             match command {
+                // As if it had never come: what it follows cannot be subscribed.
+                Command::Join(join) if !self.is_attached(&join) => self.turn_away(&join),
                 Command::Join(mut join) => {
                     if self.options.without.lacks(Mechanism::Replay) && matches!(join.from, From::Cursor(_)) {
                         join.from = From::Now;
@@ -35,9 +38,9 @@ impl Reader {
                 other => self.take_command(other),
             }
         }
-        if !channels.is_empty() {
+        for (partition, channels) in channels {
             let addresses: Vec<_> = channels.iter().map(|(_, address)| Arc::clone(address)).collect();
-            let acknowledged = requests.subscribe(channels);
+            let acknowledged = requests.subscribe(partition, channels);
             for address in &addresses {
                 if let Some(followed) = self.table.get_mut(address) {
                     followed.pending = Some(acknowledged.clone());
@@ -49,15 +52,20 @@ impl Reader {
         }
     }
 
-    /// Notes what a connection follows, and which channels that makes necessary.
-    fn follow(&mut self, join: &Join, channels: &mut Vec<(String, Arc<Address>)>) {
+    /// Whether the store is there for all that a join follows.
+    fn is_attached(&self, join: &Join) -> bool {
+        join.addresses.iter().all(|address| self.states[self.partitions.of(address).index()].attached)
+    }
+
+    /// Notes what a connection follows, and which channels that makes necessary in each partition.
+    fn follow(&mut self, join: &Join, channels: &mut BTreeMap<Partition, Vec<(String, Arc<Address>)>>) {
         for address in join.addresses.iter() {
             let partition = self.partitions.of(address);
             let channel = || self.options.namespace.keys(partition).stream(address);
             if self.table.follow(join.worker, address, || (partition, channel().into())) {
                 let channel = channel();
                 self.routes.insert(channel.clone().into(), Route::Address(partition, Arc::clone(address)));
-                channels.push((channel, Arc::clone(address)));
+                channels.entry(partition).or_default().push((channel, Arc::clone(address)));
             }
         }
     }
@@ -121,23 +129,25 @@ impl Reader {
         self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: Some(starts) }, share);
     }
 
-    pub(super) fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), StoreError> {
+    /// Takes an answer. An error tells which session it breaks.
+    pub(super) fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), Broken> {
+        let broken = |partition| move |error| Broken { partition, error };
         match answer {
-            Answer::Subscribed(addresses, result) => {
-                result?;
+            Answer::Subscribed(partition, addresses, result) => {
+                result.map_err(broken(partition))?;
                 for address in &addresses {
                     if let Some(followed) = self.table.get_mut(address) {
                         followed.pending = None;
                     }
                 }
             }
-            Answer::Unsubscribed(result) => result?,
+            Answer::Unsubscribed(partition, result) => result.map_err(broken(partition))?,
             Answer::Beacon(partition, Err(error)) | Answer::Lift(partition, Err(error)) if error.passing => {
                 self.refused(partition, &error);
             }
             Answer::Beacon(_, Err(_)) | Answer::Lift(_, Err(_)) if self.options.without.lacks(Mechanism::Beacon) => {}
-            Answer::Beacon(_, result) | Answer::Lift(_, result) => {
-                result?;
+            Answer::Beacon(partition, result) | Answer::Lift(partition, result) => {
+                result.map_err(broken(partition))?;
             }
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
             Answer::Arrived(join) => {

@@ -20,11 +20,12 @@ mod recent;
 mod recovery;
 mod replay;
 mod requests;
+mod sessions;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,9 +45,10 @@ use self::followed::FollowTable;
 use self::outbox::Outboxes;
 use self::partition::PartitionState;
 use self::requests::Requests;
+use self::sessions::{Openings, Sessions, next_wait};
 use crate::frame::Encoder;
 use crate::metrics::Metrics;
-use crate::store::{Session, Store, StoreError};
+use crate::store::{Attempt, Store, StoreError};
 use crate::without::Mechanism;
 
 /// What a channel carries.
@@ -55,6 +57,14 @@ enum Route {
     Address(Partition, Arc<Address>),
     EndMarks(Partition),
     Beacons(Partition),
+}
+
+impl Route {
+    fn partition(&self) -> Partition {
+        match self {
+            Self::Address(partition, _) | Self::EndMarks(partition) | Self::Beacons(partition) => *partition,
+        }
+    }
 }
 
 /// The reader.
@@ -70,19 +80,24 @@ struct Reader {
     outboxes: Outboxes,
     status: Status,
     metrics: Metrics,
-    /// Which server served each partition in the last session.
-    runs: Vec<Arc<str>>,
-    /// Whether the last session ended because this reader was too slow: then history is not worth reading.
-    behind: bool,
+}
+
+/// The ways to the store.
+struct Links {
+    sessions: Sessions,
+    openings: Openings,
+    requests: Requests,
+}
+
+/// The session over a partition is broken, though it does not look so.
+#[derive(Debug)]
+struct Broken {
+    partition: Partition,
+    error: StoreError,
 }
 
 /// The most pushes, and commands, that are taken in one turn.
 const TURN: usize = 1_024;
-/// The longest wait between two tries to connect: a part of the time in which all should have converged after a failover.
-const BACK_OFF: Duration = Duration::from_secs(1);
-/// A session that lived for this long is tried again at once.
-const LIVED: Duration = Duration::from_secs(5);
-
 /// Starts the reader on its own thread. It ends when the last handle is gone.
 pub fn spawn(store: Store, options: ReaderOptions, metrics: Metrics) -> std::io::Result<ReaderHandle> {
     let status = Status::new(store.partitions());
@@ -120,60 +135,110 @@ impl Reader {
             outboxes: Outboxes::default(),
             status,
             metrics,
-            runs: Vec::new(),
-            behind: false,
             store,
             options,
         }
     }
 
+    /// Serves until nobody needs it any more. Each session comes and goes by itself; what a server has that is away keeps
+    /// nobody waiting who follows what the others have.
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let mut wait = Duration::ZERO;
-        loop {
-            let Some(opened) = self.open(&mut commands, wait).await else { return };
-            let began = Instant::now();
-            let ended = match opened {
-                Ok(session) => self.serve(session, &mut commands).await,
-                Err(error) => Err(error),
-            };
-            let Err(error) = ended else { return };
-            tracing::warn!(%error, "the way to the store is broken; streams stay open, new ones are told to come back");
-            self.metrics.add_store_reconnect();
-            self.go_down(&error);
-            // Else the wait doubles, with jitter.
-            wait = if began.elapsed() > LIVED { Duration::ZERO } else { next_wait(wait) };
-        }
-    }
-
-    /// Opens a session after `wait`, and refuses joins meanwhile. `None` when nobody needs the reader any more.
-    async fn open(
-        &mut self,
-        commands: &mut mpsc::UnboundedReceiver<Command>,
-        wait: Duration,
-    ) -> Option<Result<Session, StoreError>> {
-        let store = self.store.clone();
-        let opening = async move {
-            tokio::time::sleep(wait).await;
-            store.connect().await
+        let mut links = Links {
+            sessions: Sessions::default(),
+            openings: Openings::new(self.store.clone()),
+            requests: Requests::new(self.partitions, self.options.reads(), self.metrics.clone()),
         };
-        tokio::pin!(opening);
+        links.openings.begin(self.partitions.all().collect(), Duration::ZERO);
+        let mut pushes = Vec::with_capacity(TURN);
+        let mut asked = Vec::with_capacity(TURN);
+        let mut beacons = tokio::time::interval(self.options.beacon);
+        // A reader that was stopped for a while would send all that it missed at once.
+        beacons.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                opened = &mut opening => return Some(opened),
-                command = commands.recv() => self.refuse(command?),
-                // A worker that lagged is told as soon as it has room, also now.
-                _ = seconds.tick() => {}
+                (at, whole) = links.sessions.receive(&mut pushes, TURN) => {
+                    self.take_pushes(pushes.drain(..));
+                    if !whole {
+                        self.end(at, None, &mut links);
+                    }
+                }
+                count = commands.recv_many(&mut asked, TURN) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.take_commands(asked.drain(..), &mut links.requests);
+                }
+                Some(answer) = links.requests.next() => {
+                    let taken = self.take_answer(answer, &mut links.requests);
+                    self.end_broken(taken.err(), &mut links);
+                }
+                Some((attempt, waited)) = links.openings.next() => self.attach(attempt, waited, &mut links).await,
+                _ = beacons.tick() => {
+                    let deaf = self.send_beacons(&mut links.requests);
+                    self.end_broken(deaf, &mut links);
+                }
+                _ = seconds.tick() => self.each_second(Instant::now(), &mut links.requests),
             }
             self.flush();
         }
     }
 
-    /// Takes a command while the store is away.
-    fn refuse(&mut self, command: Command) {
-        match command {
-            Command::Join(join) => self.turn_away(&join),
-            other => self.take_command(other),
+    /// Recovers over a new session, and goes on with it.
+    async fn attach(&mut self, Attempt { partitions, result }: Attempt, waited: Duration, links: &mut Links) {
+        let attached = match result {
+            Ok(mut session) => self.recover(&mut session).await.map(|()| session),
+            Err(error) => Err(error),
+        };
+        match attached {
+            Ok(session) => {
+                links.requests.attach(&session);
+                links.sessions.add(session, waited);
+                self.note_policy(links.sessions.policy());
+            }
+            Err(error) => self.lost(partitions, &error, next_wait(waited), links),
+        }
+    }
+
+    fn end_broken(&mut self, broken: impl IntoIterator<Item = Broken>, links: &mut Links) {
+        for Broken { partition, error } in broken {
+            if let Some(at) = links.sessions.of(partition) {
+                self.end(at, Some(error), links);
+            }
+        }
+    }
+
+    /// Ends a session, for a reason of ours or for its own.
+    fn end(&mut self, at: usize, error: Option<StoreError>, links: &mut Links) {
+        let open = links.sessions.remove(at);
+        let error = error.unwrap_or_else(|| StoreError::new("receiving events", open.session.end()));
+        for partition in &open.session.partitions {
+            self.states[partition.index()].behind = open.session.is_behind();
+        }
+        let wait = open.next_wait();
+        self.lost(open.session.partitions, &error, wait, links);
+    }
+
+    /// The server of these partitions is away, until a session is open again.
+    fn lost(&mut self, partitions: Vec<Partition>, error: &StoreError, wait: Duration, links: &mut Links) {
+        self.detach(&partitions, error, &mut links.requests);
+        links.openings.begin(partitions, wait);
+    }
+
+    fn detach(&mut self, partitions: &[Partition], error: &StoreError, requests: &mut Requests) {
+        let numbers: Vec<usize> = partitions.iter().map(|partition| partition.index()).collect();
+        tracing::warn!(%error, partitions = ?numbers, "the way to the store is broken; streams stay open, new ones are told to come back");
+        self.metrics.add_store_reconnect();
+        for partition in partitions {
+            self.status.down(*partition, &error.to_string());
+            self.states[partition.index()].detach();
+        }
+        // The next session subscribes to all that is followed then.
+        for followed in self.table.values_mut().filter(|followed| partitions.contains(&followed.partition)) {
+            followed.pending = None;
+        }
+        for (worker, connection) in requests.detach(partitions) {
+            self.outboxes.joined(worker, Joined { connection, starts: None }, None);
         }
     }
 
@@ -185,79 +250,31 @@ impl Reader {
         }
     }
 
-    /// Recovers what was missed, then serves until the session breaks (an error) or nobody needs it (not one).
-    async fn serve(
-        &mut self,
-        mut session: Session,
-        commands: &mut mpsc::UnboundedReceiver<Command>,
-    ) -> Result<(), StoreError> {
-        self.recover(&mut session).await?;
-        self.flush();
-        let mut requests = Requests::new(session.client.clone(), self.options.reads(), self.metrics.clone());
-        let result = self.live(&mut session, commands, &mut requests).await;
-        for (worker, connection) in requests.abandon() {
-            self.outboxes.joined(worker, Joined { connection, starts: None }, None);
-        }
-        result
-    }
-
-    async fn live(
-        &mut self,
-        session: &mut Session,
-        commands: &mut mpsc::UnboundedReceiver<Command>,
-        requests: &mut Requests,
-    ) -> Result<(), StoreError> {
-        let mut pushes = Vec::with_capacity(TURN);
-        let mut asked = Vec::with_capacity(TURN);
-        let mut beacons = tokio::time::interval(self.options.beacon);
-        // A reader that was stopped for a while would send all that it missed at once.
-        beacons.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seconds = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                whole = session.receive(&mut pushes, TURN) => {
-                    self.take_pushes(pushes.drain(..));
-                    if !whole {
-                        self.behind = session.is_behind();
-                        return Err(StoreError::new("receiving events", session.end()));
-                    }
-                }
-                count = commands.recv_many(&mut asked, TURN) => {
-                    if count == 0 {
-                        return Ok(());
-                    }
-                    self.take_commands(asked.drain(..), requests);
-                }
-                Some(answer) = requests.next() => self.take_answer(answer, requests)?,
-                _ = beacons.tick() => self.send_beacons(requests)?,
-                _ = seconds.tick() => self.each_second(Instant::now(), requests),
-            }
-            self.flush();
-        }
-    }
-
-    fn send_beacons(&mut self, requests: &mut Requests) -> Result<(), StoreError> {
+    /// Sends a beacon through each partition, and tells of those through which none has come for too long.
+    fn send_beacons(&mut self, requests: &mut Requests) -> Vec<Broken> {
         let deaf = self.options.beacon * 3;
-        for partition in self.partitions.all() {
-            let state = &self.states[partition.index()];
+        let mut broken = Vec::new();
+        for state in self.states.iter().filter(|state| state.attached) {
+            let partition = state.partition;
             if state.beacon.elapsed() > deaf && !self.options.without.lacks(Mechanism::Beacon) {
-                return Err(StoreError::new(
-                    "waiting for beacons",
-                    format!("none came through partition {partition} in three intervals"),
-                ));
+                let detail = format!("none came through partition {partition} in three intervals");
+                broken.push(Broken { partition, error: StoreError::new("waiting for beacons", detail) });
+            } else {
+                requests.beacon(partition, state.highest);
             }
-            requests.beacon(partition, state.highest);
         }
-        Ok(())
+        broken
     }
 
     fn each_second(&mut self, now: Instant, requests: &mut Requests) {
-        let channels = self.table.expire(now);
-        if !channels.is_empty() {
-            for channel in &channels {
-                self.routes.remove(channel.as_str());
+        let mut expired: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
+        for channel in self.table.expire(now) {
+            if let Some(route) = self.routes.remove(channel.as_str()) {
+                expired.entry(route.partition()).or_default().push(channel);
             }
-            requests.unsubscribe(channels);
+        }
+        for (partition, channels) in expired {
+            requests.unsubscribe(partition, channels);
         }
         self.metrics.set_addresses_followed(self.table.len() as i64);
     }
@@ -270,17 +287,4 @@ impl Reader {
             self.table.leave_all(worker, Instant::now());
         }
     }
-
-    fn go_down(&mut self, error: &StoreError) {
-        self.status.all_down(&error.to_string());
-        for state in &mut self.states {
-            state.interrupt();
-        }
-        self.flush();
-    }
-}
-
-fn next_wait(wait: Duration) -> Duration {
-    let doubled = (wait * 2).clamp(Duration::from_millis(50), BACK_OFF);
-    doubled.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

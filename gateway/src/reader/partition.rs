@@ -26,6 +26,12 @@ pub struct PartitionState {
     pub highest: Id,
     /// Counts the histories and gaps so far: what was planned under another number is outdated.
     pub generation: u64,
+    /// Whether a session is open over it.
+    pub attached: bool,
+    /// Which process served it in the last session.
+    pub run: Option<Arc<str>>,
+    /// Whether the last session ended because this reader was too slow: then history is not worth reading.
+    pub behind: bool,
     /// When the last beacon came back in this session.
     pub beacon: Instant,
     /// An event to several addresses whose end mark has not come yet.
@@ -60,15 +66,29 @@ impl PartitionState {
             place: None,
             highest: Id::ZERO,
             generation: 0,
+            attached: false,
+            run: None,
+            behind: false,
             beacon: now,
             open: None,
             stand: watch::Sender::default(),
         }
     }
 
-    /// Forgets what had come in half.
-    pub fn interrupt(&mut self) {
+    /// Its session is over: what had come in half is forgotten, and what was planned is void, so that nobody waits here
+    /// with a share of what others need.
+    pub fn detach(&mut self) {
+        self.attached = false;
+        self.generation += 1;
         self.open = None;
+    }
+
+    /// A session is open, and all that was missed has been handed out.
+    pub fn attach(&mut self, run: &Arc<str>, now: Instant) {
+        self.attached = true;
+        self.run = Some(Arc::clone(run));
+        self.behind = false;
+        self.beacon = now;
     }
 
     /// Sets the place, and forgets what had come in half.

@@ -66,9 +66,8 @@ pub struct Wish<'a> {
 /// Wishes that can be one read.
 type Key = (Partition, u64, bool, metrics::Read);
 
-/// The reads of a session.
+/// The reads that wait and those under way.
 pub struct Reads {
-    client: Client,
     options: ReadOptions,
     metrics: Metrics,
     turns: HashMap<Partition, Turns>,
@@ -84,14 +83,22 @@ struct Turns {
 }
 
 impl Reads {
-    /// Reads by `client`.
-    pub fn new(client: Client, options: ReadOptions, metrics: Metrics) -> Self {
-        Self { client, options, metrics, turns: HashMap::new(), gathering: HashMap::new() }
+    /// None yet.
+    pub fn new(options: ReadOptions, metrics: Metrics) -> Self {
+        Self { options, metrics, turns: HashMap::new(), gathering: HashMap::new() }
     }
 
-    /// Reads what is wished for, in one go with what others wish for.
+    /// The session of a partition is over: whoever waits for its reads gets nothing, or is turned away, and nobody
+    /// waits behind them.
+    pub fn detach(&mut self, partition: Partition) {
+        self.turns.remove(&partition);
+        self.gathering.retain(|(of, ..), _| *of != partition);
+    }
+
+    /// Reads what is wished for by `client`, in one go with what others wish for.
     pub fn read(
         &mut self,
+        client: &Client,
         wish: &Wish<'_>,
         pending: impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
     ) -> SharedRead {
@@ -105,7 +112,7 @@ impl Reads {
         }
         let gathered = Rc::new(RefCell::new(Gathered::default()));
         gathered.borrow_mut().add(wish.addresses, after, &pending);
-        let read = self.start(wish, Rc::clone(&gathered));
+        let read = self.start(client.clone(), wish, Rc::clone(&gathered));
         if !wish.alone {
             self.gathering.insert(key, (gathered, read.clone()));
         }
@@ -123,9 +130,9 @@ impl Reads {
         self.gathering.retain(|_, (gathered, _)| !gathered.borrow().is_sent());
     }
 
-    fn start(&mut self, wish: &Wish<'_>, gathered: Rc<RefCell<Gathered>>) -> SharedRead {
+    fn start(&mut self, client: Client, wish: &Wish<'_>, gathered: Rc<RefCell<Gathered>>) -> SharedRead {
         let turns = self.turns.entry(wish.partition).or_insert_with(Turns::new).clone();
-        let (client, metrics, options) = (self.client.clone(), self.metrics.clone(), self.options);
+        let (metrics, options) = (self.metrics.clone(), self.options);
         let (partition, span, kind) = (wish.partition, wish.span, wish.kind);
         let read = async move {
             let _turn = turns.under_way.acquire().await.ok()?;

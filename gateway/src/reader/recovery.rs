@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
@@ -31,32 +32,31 @@ const BYTES: u64 = 16 * 1024 * 1024;
 const ALL_BYTES: u64 = 256 * 1024 * 1024;
 
 impl Reader {
-    /// Attaches to a new session: subscribes to all that is followed, and hands out what was missed or resyncs it.
+    /// Attaches to a new session: subscribes to all that is followed of its partitions, and hands out what was missed or
+    /// resyncs it.
     pub(super) async fn recover(&mut self, session: &mut Session) -> Result<(), StoreError> {
-        let client = session.client.clone();
-        self.note_policy(&session.policy);
+        let (client, partitions) = (session.client.clone(), session.partitions.clone());
         // Before the subscriptions, or pushes of the history before would come behind those of the new one.
-        let mut attached = Vec::with_capacity(self.states.len());
-        for partition in self.partitions.all() {
-            attached.push(client.beacon(partition, self.states[partition.index()].highest, true).await?);
+        let mut attached = Vec::with_capacity(partitions.len());
+        for partition in &partitions {
+            attached.push(client.beacon(*partition, self.states[partition.index()].highest, true).await?);
         }
-        self.subscribe_all(&client).await?;
-        let mut places = Vec::with_capacity(self.states.len());
-        for (partition, before) in self.partitions.all().zip(attached) {
+        self.subscribe_all(&client, &partitions).await?;
+        let mut places = Vec::with_capacity(partitions.len());
+        for (partition, before) in partitions.iter().zip(attached) {
             // And where each is only after them: from its place on a partition misses nothing, and remembers so.
-            let place = client.beacon(partition, self.states[partition.index()].highest, false).await?;
+            let place = client.beacon(*partition, self.states[partition.index()].highest, false).await?;
             same_epoch(place.epoch, before.epoch)?;
-            places.push((partition, place));
+            places.push((*partition, place));
         }
-        let before = std::mem::replace(&mut self.runs, session.runs.clone());
-        let is_other_server = |at: usize| before.get(at).is_some_and(|run| *run != session.runs[at]);
-        let behind = std::mem::take(&mut self.behind);
         for (partition, place) in places {
-            match self.states[partition.index()].place {
-                None => self.states[partition.index()].restart(place),
-                Some(_) if behind => self.resync_partition(partition, place, Reason::Slow),
+            let state = &mut self.states[partition.index()];
+            let other_server = state.run.as_ref().is_some_and(|run| *run != session.run);
+            match state.place {
+                None => state.restart(place),
+                Some(_) if state.behind => self.resync_partition(partition, place, Reason::Slow),
                 Some(known) if known.epoch != place.epoch => {
-                    let reason = if is_other_server(partition.index()) { Reason::Failover } else { Reason::Epoch };
+                    let reason = if other_server { Reason::Failover } else { Reason::Epoch };
                     self.resync_partition(partition, place, reason);
                 }
                 Some(_) if self.options.without.lacks(Mechanism::Journal) => {
@@ -64,14 +64,18 @@ impl Reader {
                 }
                 Some(known) => self.backfill(&client, partition, known).await?,
             }
-            self.states[partition.index()].beacon = std::time::Instant::now();
-            self.status.up(partition);
         }
-        tracing::info!(addresses = self.table.len(), "connected to the store");
+        for partition in &partitions {
+            self.states[partition.index()].attach(&session.run, Instant::now());
+            self.status.up(*partition);
+        }
+        tracing::info!(partitions = partitions.len(), addresses = self.table.len(), "connected to the store");
         Ok(())
     }
 
-    fn note_policy(&self, policy: &str) {
+    /// Tells of a policy that may lose history.
+    pub(super) fn note_policy(&mut self, policy: Option<&str>) {
+        let Some(policy) = policy else { return };
         self.status.set_policy(policy);
         self.metrics.set_noeviction(policy == "noeviction");
         if policy != "noeviction" {
@@ -82,18 +86,16 @@ impl Reader {
         }
     }
 
-    async fn subscribe_all(&mut self, client: &Client) -> Result<(), StoreError> {
-        for partition in self.partitions.all() {
-            let keys = self.options.namespace.keys(partition);
-            self.routes.insert(keys.journal().into(), Route::EndMarks(partition));
-            self.routes.insert(keys.beacon(&self.options.gateway).into(), Route::Beacons(partition));
+    async fn subscribe_all(&mut self, client: &Client, partitions: &[Partition]) -> Result<(), StoreError> {
+        for partition in partitions {
+            let keys = self.options.namespace.keys(*partition);
+            self.routes.insert(keys.journal().into(), Route::EndMarks(*partition));
+            self.routes.insert(keys.beacon(&self.options.gateway).into(), Route::Beacons(*partition));
         }
-        let channels: Vec<String> = self.routes.keys().map(|channel| channel.to_string()).collect();
+        let here = self.routes.iter().filter(|(_, route)| partitions.contains(&route.partition()));
+        let channels: Vec<String> = here.map(|(channel, _)| channel.to_string()).collect();
         for some in channels.chunks(CHANNELS) {
             client.subscribe(some.to_vec()).await?;
-        }
-        for followed in self.table.values_mut() {
-            followed.pending = None;
         }
         Ok(())
     }

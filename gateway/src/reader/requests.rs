@@ -1,17 +1,16 @@
 //! Requests to the store that run beside the reader, and their answers.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Id, Partition};
+use tidings_shared::{Address, Id, Partition, Partitions};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::allowance::Allowance;
@@ -22,14 +21,14 @@ use super::partition::PartitionState;
 use super::past::Past;
 use super::reads::{ReadOptions, Reads, SharedRead, Wish};
 use crate::metrics::{Metrics, Read};
-use crate::store::{Client, StoreError};
+use crate::store::{Client, Session, StoreError};
 
 /// What came of a request.
 pub enum Answer {
     /// The channels of these addresses are subscribed.
-    Subscribed(Vec<Arc<Address>>, Result<(), StoreError>),
+    Subscribed(Partition, Vec<Arc<Address>>, Result<(), StoreError>),
     /// Channels are no longer subscribed.
-    Unsubscribed(Result<(), StoreError>),
+    Unsubscribed(Partition, Result<(), StoreError>),
     /// A beacon was sent.
     Beacon(Partition, Result<Place, StoreError>),
     /// One was sent for joins that wait for the watermark.
@@ -50,60 +49,110 @@ pub enum Answer {
 /// A part of a join, and what was read for it: nothing if it needed nothing, or if reading failed.
 pub type ReadPart = (Part, Option<Rc<Past>>);
 
-/// The requests of one session that are under way.
+/// The requests that are under way, each over the session that its partition had when it was made.
 pub struct Requests {
-    client: Client,
-    answers: FuturesUnordered<Pin<Box<dyn Future<Output = Answer>>>>,
+    partitions: Partitions,
+    /// Of each partition, while a session is open over it.
+    links: Vec<Option<Link>>,
+    /// How many sessions there have been.
+    sessions: u64,
+    answers: FuturesUnordered<LocalBoxFuture<'static, (Sent, Answer)>>,
     reads: Reads,
-    joining: HashSet<(WorkerId, ConnectionKey)>,
+    /// The joins under way, and what each follows.
+    joining: HashMap<(WorkerId, ConnectionKey), Arc<[Arc<Address>]>>,
     /// The partitions through which a beacon is sent for joins that wait; with the highest id seen if another must follow.
     lifts: HashMap<Partition, Option<Id>>,
 }
 
+/// The session over a partition: its number, and what makes its requests.
+#[derive(Debug, Clone)]
+struct Link {
+    session: u64,
+    client: Client,
+}
+
+/// Over which session, and for which of its partitions, a request was sent. What it says of that one counts for no later
+/// one. Joins are of none.
+type Sent = Option<(Partition, u64)>;
+
 impl Requests {
-    /// Requests by `client`.
-    pub fn new(client: Client, options: ReadOptions, metrics: Metrics) -> Self {
-        let answers = FuturesUnordered::new();
-        let reads = Reads::new(client.clone(), options, metrics);
-        Self { client, answers, reads, joining: HashSet::new(), lifts: HashMap::new() }
+    /// Requests of a store that has these partitions, none of which is attached.
+    pub fn new(partitions: Partitions, options: ReadOptions, metrics: Metrics) -> Self {
+        Self {
+            partitions,
+            links: partitions.all().map(|_| None).collect(),
+            sessions: 0,
+            answers: FuturesUnordered::new(),
+            reads: Reads::new(options, metrics),
+            joining: HashMap::new(),
+            lifts: HashMap::new(),
+        }
+    }
+
+    /// From now on the requests of its partitions go over this session.
+    pub fn attach(&mut self, session: &Session) {
+        self.sessions += 1;
+        for partition in &session.partitions {
+            self.links[partition.index()] = Some(Link { session: self.sessions, client: session.client.clone() });
+        }
+    }
+
+    /// The session of these partitions is over. Tells the connections whose joins will not be answered.
+    pub fn detach(&mut self, partitions: &[Partition]) -> Vec<(WorkerId, ConnectionKey)> {
+        for partition in partitions {
+            self.links[partition.index()] = None;
+            self.lifts.remove(partition);
+            self.reads.detach(*partition);
+        }
+        let is_here = |address: &Arc<Address>| partitions.contains(&self.partitions.of(address));
+        self.joining.extract_if(|_, addresses| addresses.iter().any(is_here)).map(|(key, _)| key).collect()
     }
 
     /// The next answer; `None` while nothing is under way.
     pub async fn next(&mut self) -> Option<Answer> {
-        let answer = self.answers.next().await?;
-        match &answer {
-            Answer::Read { join, .. } | Answer::Admitted(join, _) | Answer::Arrived(join) => {
-                self.joining.remove(&(join.worker, join.connection));
-                self.reads.tidy();
+        loop {
+            let (sent, answer) = self.answers.next().await?;
+            if self.is_awaited(sent, &answer) {
+                return Some(answer);
             }
-            Answer::Lift(partition, _) => self.lifted(*partition),
-            _ => {}
         }
-        Some(answer)
     }
 
-    /// The connections whose joins will not be answered, as the session broke.
-    pub fn abandon(&mut self) -> impl Iterator<Item = (WorkerId, ConnectionKey)> {
-        self.joining.drain()
+    /// Whether an answer still counts: not if its session is over, or its join was turned away.
+    fn is_awaited(&mut self, sent: Sent, answer: &Answer) -> bool {
+        if let Some((partition, session)) = sent
+            && self.links[partition.index()].as_ref().is_none_or(|link| link.session != session)
+        {
+            return false;
+        }
+        match answer {
+            Answer::Read { join, .. } | Answer::Admitted(join, _) | Answer::Arrived(join) => {
+                self.reads.tidy();
+                self.joining.remove(&(join.worker, join.connection)).is_some()
+            }
+            Answer::Lift(partition, _) => {
+                self.lifted(*partition);
+                true
+            }
+            _ => true,
+        }
     }
 
     /// Subscribes to the channels of addresses; the receiver tells when that is acknowledged.
-    pub fn subscribe(&mut self, channels: Vec<(String, Arc<Address>)>) -> watch::Receiver<bool> {
+    pub fn subscribe(&mut self, partition: Partition, channels: Vec<(String, Arc<Address>)>) -> watch::Receiver<bool> {
         let (channels, addresses): (Vec<String>, Vec<Arc<Address>>) = channels.into_iter().unzip();
         let (acknowledge, acknowledged) = watch::channel(false);
-        let client = self.client.clone();
-        self.push(async move {
+        self.send(partition, async move |client| {
             let result = client.subscribe(channels).await;
             acknowledge.send_replace(result.is_ok());
-            Answer::Subscribed(addresses, result)
+            Answer::Subscribed(partition, addresses, result)
         });
         acknowledged
     }
 
-    /// Ends the subscription of channels.
-    pub fn unsubscribe(&mut self, channels: Vec<String>) {
-        let client = self.client.clone();
-        self.push(async move { Answer::Unsubscribed(client.unsubscribe(channels).await) });
+    /// Ends the subscription of channels of a partition.
+    pub fn unsubscribe(&mut self, partition: Partition, channels: Vec<String>) {
+        self.send(partition, async move |client| Answer::Unsubscribed(partition, client.unsubscribe(channels).await));
     }
 
     /// How many reads wait to be sent.
@@ -114,13 +163,14 @@ impl Requests {
 
     /// Sends a beacon.
     pub fn beacon(&mut self, partition: Partition, seen: Id) {
-        let client = self.client.clone();
-        self.push(async move { Answer::Beacon(partition, client.beacon(partition, seen, false).await) });
+        self.send(partition, async move |client| {
+            Answer::Beacon(partition, client.beacon(partition, seen, false).await)
+        });
     }
 
     /// Waits for a share of the allowance.
     pub fn admit(&mut self, join: Join, allowance: Allowance) {
-        self.joining.insert((join.worker, join.connection));
+        self.note(&join);
         self.push(async move {
             let share = allowance.take().await;
             Answer::Admitted(join, share)
@@ -130,7 +180,7 @@ impl Requests {
     /// Waits until the watermarks of partitions have each come to an id. Beacons see to that: they come in behind all that
     /// was published before them.
     pub fn wait(&mut self, join: Join, until: &[(&PartitionState, Id)]) {
-        self.joining.insert((join.worker, join.connection));
+        self.note(&join);
         let arrivals: Vec<_> = until.iter().map(|(state, id)| self.arrival(state, *id)).collect();
         self.push(async move {
             join_all(arrivals).await;
@@ -155,8 +205,7 @@ impl Requests {
 
     /// Sends a beacon for joins that wait.
     fn lift(&self, partition: Partition, seen: Id) {
-        let client = self.client.clone();
-        self.push(async move { Answer::Lift(partition, client.beacon(partition, seen, false).await) });
+        self.send(partition, async move |client| Answer::Lift(partition, client.beacon(partition, seen, false).await));
     }
 
     /// A beacon was sent for joins that wait; others have come meanwhile, perhaps for what was published after it.
@@ -174,14 +223,15 @@ impl Requests {
         parts: Vec<Part>,
         pending: impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
     ) {
-        self.joining.insert((join.worker, join.connection));
+        self.note(&join);
         let kind = if matches!(join.from, From::Cursor(_)) { Read::Resume } else { Read::Attach };
         let mut read = |part: &Part| {
             let Plan::Read(read) = &part.plan else { return None };
             let (partition, generation, at) = (part.partition, part.generation, read.at.id);
             let (addresses, span, alone) = (&read.addresses, read.span, join.tries.alone);
             let wish = Wish { partition, generation, at, addresses, span, kind, alone };
-            Some(self.reads.read(&wish, &pending))
+            let link = self.links[partition.index()].as_ref()?;
+            Some(self.reads.read(&link.client, &wish, &pending))
         };
         let reads: Vec<Option<SharedRead>> = parts.iter().map(&mut read).collect();
         self.push(async move {
@@ -196,7 +246,19 @@ impl Requests {
         });
     }
 
+    fn note(&mut self, join: &Join) {
+        self.joining.insert((join.worker, join.connection), Arc::clone(&join.addresses));
+    }
+
+    /// Makes a request over the session of a partition, if there is one.
+    fn send<F: Future<Output = Answer> + 'static>(&self, partition: Partition, request: impl FnOnce(Client) -> F) {
+        if let Some(Link { session, client }) = self.links[partition.index()].clone() {
+            let request = request(client);
+            self.answers.push(Box::pin(async move { (Some((partition, session)), request.await) }));
+        }
+    }
+
     fn push(&self, request: impl Future<Output = Answer> + 'static) {
-        self.answers.push(Box::pin(request));
+        self.answers.push(Box::pin(async move { (None, request.await) }));
     }
 }

@@ -16,7 +16,7 @@ use super::requests::Answer;
 use super::*;
 use crate::control::Reason;
 use crate::spread::Spreads;
-use crate::store::{MemoryStore, Push};
+use crate::store::{MemoryStore, Push, Session};
 use crate::without::Without;
 
 struct Rig {
@@ -64,9 +64,10 @@ impl Rig {
         let mut reader = Reader::new(Store::Memory(store.clone()), options, status, metrics.clone());
         let (sender, deliveries) = mpsc::unbounded_channel();
         reader.take_command(Command::Register(0, sender));
-        let mut session = store.connect();
+        let mut session = store.connect(partitions.all().collect());
         reader.recover(&mut session).await.unwrap();
-        let requests = Requests::new(session.client.clone(), reader.options.reads(), metrics.clone());
+        let mut requests = Requests::new(partitions, reader.options.reads(), metrics.clone());
+        requests.attach(&session);
         Self { reader, session, requests, store, deliveries, metrics, serial: 0 }
     }
 
@@ -189,7 +190,7 @@ async fn what_came_before_a_subscription_is_replayed_to_everyone_who_joins_after
     let missed = rig.publish(&["a"]);
     assert_eq!(ids(&rig.join(&["a"], after(began)).await), [missed]);
     assert_eq!(ids(&rig.join(&["a"], after(began)).await), [missed], "the next one, before anything came in live");
-    rig.reader.send_beacons(&mut rig.requests).unwrap();
+    assert!(rig.reader.send_beacons(&mut rig.requests).is_empty());
     rig.settle().await;
     rig.pump();
     let reads = rig.requests.reads_waiting();
@@ -419,7 +420,7 @@ async fn joins_wait_for_a_share_of_what_all_replays_may_take() {
     let shares: Vec<_> = std::iter::from_fn(|| rig.reader.allowance.try_take()).collect();
     let known = rig.ask(&["a"], after(began));
     let unknown = rig.ask(&["b"], after(began));
-    assert!(matches!(rig.answer().await, Answer::Subscribed(_, Ok(()))));
+    assert!(matches!(rig.answer().await, Answer::Subscribed(_, _, Ok(()))));
     rig.reader.table.get_mut(&address("b")).unwrap().pending = None;
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -558,8 +559,48 @@ async fn an_address_is_forgotten_and_followed_anew_without_a_gap() {
 async fn connections_of_a_session_that_broke_are_turned_away() {
     let mut rig = Rig::new().await;
     let key = rig.ask(&["a"], From::Now);
-    assert_eq!(rig.requests.abandon().collect::<Vec<_>>(), [(0, key)]);
-    assert_eq!(rig.requests.abandon().count(), 0);
+    rig.reader.detach(&[the_partition()], &StoreError::new("testing", "it broke"), &mut rig.requests);
+    assert!(rig.joined(key).is_none());
+    assert!(rig.requests.next().await.is_none(), "what comes of the rest concerns nobody");
+    let key = rig.ask(&["a"], From::Now);
+    assert!(rig.joined(key).is_none(), "until there is another one");
+}
+
+#[tokio::test]
+async fn what_lives_elsewhere_goes_on_while_a_partition_is_away() {
+    let mut rig = Rig::with(Partitions::new(2).unwrap(), 1_000, 10_000, 100_000).await;
+    let home = |rig: &Rig, name: &str| rig.reader.partitions.of(&address(name));
+    let other = (0..).map(|n| format!("b{n}")).find(|name| home(&rig, name) != home(&rig, "a")).unwrap();
+    rig.join(&["a", &other], From::Now).await;
+    let waiting = rig.ask(&["a", &other], From::Latest);
+    let lost = home(&rig, "a");
+    rig.reader.detach(&[lost], &StoreError::new("testing", "it broke"), &mut rig.requests);
+    assert!(rig.joined(waiting).is_none(), "half of what it follows is away");
+    let id = rig.publish(&[&other]);
+    rig.pump();
+    assert_eq!(events(&rig.handed()), [id]);
+    rig.join(&[&other], From::Now).await;
+    let key = rig.ask(&["a"], From::Now);
+    assert!(rig.joined(key).is_none());
+    let missed = rig.publish(&["a"]);
+    let mut session = rig.store.connect(vec![lost]);
+    rig.reader.recover(&mut session).await.unwrap();
+    rig.requests.attach(&session);
+    assert_eq!(events(&rig.handed()), [missed]);
+    rig.join(&["a", &other], From::Now).await;
+}
+
+#[tokio::test]
+async fn an_answer_over_a_session_that_is_gone_breaks_no_later_one() {
+    let mut rig = Rig::new().await;
+    rig.requests.beacon(the_partition(), Id::ZERO);
+    rig.reader.detach(&[the_partition()], &StoreError::new("testing", "it broke"), &mut rig.requests);
+    rig.session = rig.store.connect(vec![the_partition()]);
+    rig.reader.recover(&mut rig.session).await.unwrap();
+    rig.requests.attach(&rig.session);
+    assert!(rig.requests.next().await.is_none());
+    rig.requests.beacon(the_partition(), Id::ZERO);
+    assert!(matches!(rig.answer().await, Answer::Beacon(_, Ok(_))));
 }
 
 #[test]
@@ -589,10 +630,9 @@ mod without {
         for (without, found) in [("", true), ("beacon,replay", true), ("journal", false)] {
             let mut rig = Rig::without(without).await;
             rig.join(&["a"], From::Now).await;
-            rig.reader.states[0].interrupt();
-            rig.session = rig.store.connect();
+            rig.reader.detach(&[the_partition()], &StoreError::new("testing", "it broke"), &mut rig.requests);
             let missed = rig.publish(&["a"]);
-            let mut session = rig.store.connect();
+            let mut session = rig.store.connect(vec![the_partition()]);
             rig.reader.recover(&mut session).await.unwrap();
             let handed = rig.handed();
             assert_eq!(events(&handed), if found { vec![missed] } else { vec![] }, "{without}");
@@ -619,7 +659,7 @@ mod without {
             let failed = || Answer::Beacon(the_partition(), Err(StoreError::new("sending a beacon", "no answer")));
             assert_eq!(rig.reader.take_answer(failed(), &mut rig.requests).is_err(), noticed, "{without}");
             rig.reader.states[0].beacon -= Duration::from_secs(60);
-            assert_eq!(rig.reader.send_beacons(&mut rig.requests).is_err(), noticed, "{without}");
+            assert_eq!(!rig.reader.send_beacons(&mut rig.requests).is_empty(), noticed, "{without}");
         }
     }
 }

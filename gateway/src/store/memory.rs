@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidings_publisher::Receipt;
 use tidings_shared::cursor::Place;
 use tidings_shared::event::Prepared;
-use tidings_shared::keys::Namespace;
+use tidings_shared::keys::{self, Namespace};
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Event, Id, Invalid, Partition, Partitions, Retention, limits};
 
@@ -48,7 +48,8 @@ struct State {
     /// When each key became known, oldest first.
     known_since: VecDeque<(u64, String)>,
     channels: HashSet<String>,
-    sink: Option<PushSink>,
+    /// Of each partition, that of the session over it.
+    sinks: HashMap<Partition, PushSink>,
 }
 
 impl MemoryStore {
@@ -120,16 +121,16 @@ impl MemoryStore {
         self.shared.lock().logs[partition.index()].epoch
     }
 
-    /// Opens a session; the one before gets nothing any more.
-    pub fn connect(&self) -> Session {
+    /// Opens a session over these partitions; the one before gets nothing of them any more.
+    pub fn connect(&self, partitions: Vec<Partition>) -> Session {
         let (sink, pushes) = session::pushes();
         let mut state = self.shared.lock();
-        state.channels.clear();
-        state.sink = Some(sink.clone());
+        let is_here = |channel: &str| partitions.iter().any(|p| keys::partition_of(channel) == Some(p.number()));
+        state.channels.retain(|channel| !is_here(channel));
+        state.sinks.extend(partitions.iter().map(|partition| (*partition, sink.clone())));
         drop(state);
         let client = Client::Memory(MemoryClient { shared: Arc::clone(&self.shared) });
-        let runs = vec!["memory".into(); usize::from(self.shared.partitions.count())];
-        Session::new(client, runs, "noeviction".to_owned(), &sink, pushes)
+        Session::new(client, partitions, ("memory".into(), "noeviction".to_owned()), &sink, pushes)
     }
 }
 
@@ -152,13 +153,13 @@ impl Shared {
             let id = *ids.entry(partition).or_insert_with(|| log.advance(self.now()));
             log.append(address, id, &prepared.message, &self.retention);
             let text = format!("1 {id} {} {}", log.epoch, prepared.message);
-            state.push(self.namespace.keys(partition).stream(address), text);
+            state.push(partition, self.namespace.keys(partition).stream(address), text);
             receipt.ids.insert(address.to_string(), id);
         }
         if prepared.addresses.len() > 1 {
             for (partition, id) in ids {
                 let Some(epoch) = state.logs.get(partition.index()).map(|log| log.epoch) else { continue };
-                state.push(self.namespace.keys(partition).journal(), format!("1 {id} {epoch}"));
+                state.push(partition, self.namespace.keys(partition).journal(), format!("1 {id} {epoch}"));
             }
         }
         receipt
@@ -174,8 +175,8 @@ impl State {
         }
     }
 
-    fn push(&self, channel: String, text: String) {
-        if let Some(sink) = self.sink.as_ref().filter(|_| self.channels.contains(&channel)) {
+    fn push(&self, partition: Partition, channel: String, text: String) {
+        if let Some(sink) = self.sinks.get(&partition).filter(|_| self.channels.contains(&channel)) {
             sink.push(channel.into(), text.into());
         }
     }
@@ -208,7 +209,7 @@ impl MemoryClient {
         log.lift(seen, now, &self.shared.retention);
         let place = Place { epoch: log.epoch, id: log.last };
         let channel = self.shared.namespace.keys(partition).beacon(&self.shared.gateway);
-        state.push(channel, format!("1 {} {}", place.id, place.epoch));
+        state.push(partition, channel, format!("1 {} {}", place.id, place.epoch));
         place
     }
 

@@ -4,14 +4,17 @@ mod memory;
 mod redis;
 mod session;
 
+use std::future::ready;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::{self, LocalBoxStream};
 use tidings_publisher::{ErrorKind, Publisher, Receipt};
-use tidings_shared::{Event, Invalid, Partitions};
+use tidings_shared::{Event, Invalid, Partition, Partitions};
 
 pub use self::memory::MemoryStore;
 pub use self::redis::{RedisOptions, RedisStore};
-pub use self::session::{Asked, Client, Entries, History, Missed, Push, Session, Status, StoreError};
+pub use self::session::{Asked, Attempt, Client, Entries, History, Missed, Push, Session, Status, StoreError};
 
 /// The two stores there are.
 #[derive(Debug, Clone)]
@@ -69,11 +72,15 @@ impl Store {
         }
     }
 
-    /// Opens a session. One at a time is meant to be open.
-    pub async fn connect(&self) -> Result<Session, StoreError> {
+    /// Opens a session with each of the servers that these partitions have, each as soon as it is open or has failed.
+    /// One at a time is meant to be open over a partition.
+    pub fn connect(&self, partitions: Vec<Partition>) -> LocalBoxStream<'static, Attempt> {
         match self {
-            Self::Memory(store) => Ok(store.connect()),
-            Self::Redis(store, _) => store.connect().await,
+            Self::Memory(store) => {
+                let result = Ok(store.connect(partitions.clone()));
+                stream::once(ready(Attempt { partitions, result })).boxed_local()
+            }
+            Self::Redis(store, _) => store.connect(partitions).boxed_local(),
         }
     }
 }

@@ -1,13 +1,16 @@
-//! A session: one unbroken life of the way to a store.
+//! A session: one unbroken life of the way to one server of a store.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Id, Partition};
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc};
 
 use super::memory::MemoryClient;
 use super::redis::RedisClient;
@@ -45,14 +48,25 @@ pub struct Push {
     pub text: Box<str>,
 }
 
-/// One unbroken life of the way to a store. Within it, pushes come in order and none is missing; when it breaks, all
-/// that may have been missed must be recovered over the next one.
+/// What came of connecting to the server of some partitions.
+#[derive(Debug)]
+pub struct Attempt {
+    /// These.
+    pub partitions: Vec<Partition>,
+    /// A session over them all, or why there is none.
+    pub result: Result<Session, StoreError>,
+}
+
+/// One unbroken life of the way to the server of some partitions. Within it, pushes come in order and none is missing;
+/// when it breaks, all that these partitions may have missed must be recovered over the next one.
 #[derive(Debug)]
 pub struct Session {
     /// Makes requests.
     pub client: Client,
-    /// Which server serves each partition, and since which promotion; another than before means that writes may be lost.
-    pub runs: Vec<Arc<str>>,
+    /// The partitions; at least one.
+    pub partitions: Vec<Partition>,
+    /// Which server it is, and since which promotion; another than before means that writes may be lost.
+    pub run: Arc<str>,
     /// The server's `maxmemory-policy`. Any but `noeviction` may lose history in silence under memory pressure.
     pub policy: String,
     pushes: mpsc::Receiver<Push>,
@@ -67,7 +81,7 @@ struct End {
     reason: OnceLock<&'static str>,
     /// Because pushes came faster than they were received.
     behind: AtomicBool,
-    told: Notify,
+    told: AtomicWaker,
 }
 
 /// The end of a session that takes pushes in. It never waits: what cannot be taken breaks the session.
@@ -97,7 +111,7 @@ impl PushSink {
     pub(super) fn close(&self, reason: &'static str) {
         let _ = self.end.reason.set(reason);
         self.end.broken.store(true, Ordering::Release);
-        self.end.told.notify_one();
+        self.end.told.wake();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -114,20 +128,28 @@ pub(super) fn pushes() -> (PushSink, mpsc::Receiver<Push>) {
 impl Session {
     pub(super) fn new(
         client: Client,
-        runs: Vec<Arc<str>>,
-        policy: String,
+        partitions: Vec<Partition>,
+        (run, policy): (Arc<str>, String),
         sink: &PushSink,
         pushes: mpsc::Receiver<Push>,
     ) -> Self {
-        Self { client, runs, policy, pushes, end: Arc::clone(&sink.end) }
+        Self { client, partitions, run, policy, pushes, end: Arc::clone(&sink.end) }
     }
 
     /// Waits for pushes and appends up to `most` of them to `into`. False means that the session broke: what was
     /// appended before is good, what comes after is not known.
     pub async fn receive(&mut self, into: &mut Vec<Push>, most: usize) -> bool {
-        tokio::select! {
-            received = self.pushes.recv_many(into, most) => received > 0 && !self.is_broken(),
-            () = self.end.told.notified() => false,
+        poll_fn(|context| self.poll_receive(context, into, most)).await
+    }
+
+    /// The same, for who waits for several sessions.
+    pub fn poll_receive(&mut self, context: &mut Context<'_>, into: &mut Vec<Push>, most: usize) -> Poll<bool> {
+        // Before looking, or an end in between would wake nobody.
+        self.end.told.register(context.waker());
+        match self.pushes.poll_recv_many(context, into, most) {
+            Poll::Ready(received) => Poll::Ready(received > 0 && !self.is_broken()),
+            Poll::Pending if self.is_broken() => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
         }
     }
 

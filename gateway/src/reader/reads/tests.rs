@@ -5,7 +5,7 @@ use tidings_shared::keys::Namespace;
 use tidings_shared::{Partitions, Retention};
 
 use super::*;
-use crate::store::{MemoryStore, Store};
+use crate::store::MemoryStore;
 
 const MINUTE: u64 = 60_000;
 const OPTIONS: ReadOptions = ReadOptions { bytes: 1_000, age: Duration::from_secs(3_600), pause: Duration::ZERO };
@@ -38,9 +38,10 @@ fn whoever_is_read_for_alone_or_comes_anew_gets_what_is_asked_for() {
     assert_eq!(OPTIONS.after(&wish(&[], Span::Latest)), Id::ZERO);
 }
 
-async fn reads(pause: Duration) -> Reads {
+fn reads(pause: Duration) -> (Reads, Client) {
     let store = MemoryStore::new(Namespace::default(), Partitions::ONE, Retention::default(), "gw".to_owned());
-    Reads::new(Store::Memory(store).connect().await.unwrap().client, ReadOptions { pause, ..OPTIONS }, Metrics::new())
+    let client = store.connect(Partitions::ONE.all().collect()).client;
+    (Reads::new(ReadOptions { pause, ..OPTIONS }, Metrics::new()), client)
 }
 
 fn addresses(name: String) -> Vec<Arc<Address>> {
@@ -49,8 +50,9 @@ fn addresses(name: String) -> Vec<Arc<Address>> {
 
 #[tokio::test]
 async fn who_comes_close_behind_a_read_is_gathered() {
-    let mut reads = reads(Duration::from_millis(50)).await;
-    let mut read = |n: usize| reads.read(&wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+    let (mut reads, client) = reads(Duration::from_millis(50));
+    let mut read =
+        |n: usize| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
     assert!(read(0).now_or_never().is_some(), "the first waits for nothing");
     let (one, two) = (read(1), read(2));
     assert!(one.clone().now_or_never().is_none(), "the next one does, for more to come");
@@ -59,8 +61,9 @@ async fn who_comes_close_behind_a_read_is_gathered() {
 
 #[tokio::test]
 async fn many_do_not_wait_for_more() {
-    let mut reads = reads(Duration::from_secs(3_600)).await;
-    let mut read = |n: usize| reads.read(&wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+    let (mut reads, client) = reads(Duration::from_secs(3_600));
+    let mut read =
+        |n: usize| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
     assert!(read(0).now_or_never().is_some());
     let few: Vec<SharedRead> = (1..=10).map(&mut read).collect();
     assert!(join_all(few.clone()).now_or_never().is_none());

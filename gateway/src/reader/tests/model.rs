@@ -44,8 +44,10 @@ enum Op {
     Tick,
     /// Nobody came back for an hour.
     Expire,
-    /// The session breaks, and the reader recovers.
-    Break { behind: bool },
+    /// The sessions over some partitions break.
+    Break { which: u8, behind: bool },
+    /// The reader recovers over new ones.
+    Mend,
     /// The store loses all that it has; its ids go back.
     Lose,
 }
@@ -67,7 +69,9 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Beacon),
         2 => Just(Op::Tick),
         1 => Just(Op::Expire),
-        1 => prop_oneof![3 => Just(false), 1 => Just(true)].prop_map(|behind| Op::Break { behind }),
+        1 => (any::<u8>(), prop_oneof![3 => Just(false), 1 => Just(true)])
+            .prop_map(|(which, behind)| Op::Break { which, behind }),
+        3 => Just(Op::Mend),
         1 => prop_oneof![1 => Just(Op::Lose), 2 => Just(Op::Beacon)],
     ]
 }
@@ -95,6 +99,8 @@ struct Client {
 struct World {
     rig: Rig,
     partitions: Partitions,
+    /// The session over each partition, if there is one.
+    sessions: Vec<Option<Session>>,
     hub: Hub,
     commands: mpsc::UnboundedReceiver<Command>,
     clients: Vec<Client>,
@@ -125,9 +131,10 @@ impl World {
         };
         let hub = Hub::new(0, handle, partitions, options, start);
         let epochs = partitions.all().map(|p| vec![rig.reader.states[p.index()].place.unwrap().epoch]).collect();
-        Self {
+        let mut world = Self {
             rig,
             partitions,
+            sessions: vec![],
             hub,
             commands,
             clients: vec![],
@@ -136,7 +143,11 @@ impl World {
             epochs,
             step: 0,
             now: start,
-        }
+        };
+        world.sessions.resize_with(usize::from(partitions.count()), || None);
+        world.break_sessions(u8::MAX, false);
+        world.mend();
+        world
     }
 
     fn apply(&mut self, op: &Op) {
@@ -168,7 +179,8 @@ impl World {
             Op::Expire => {
                 self.rig.reader.each_second(Instant::now() + Duration::from_secs(3_600), &mut self.rig.requests);
             }
-            Op::Break { behind } => self.break_session(*behind),
+            Op::Break { which, behind } => self.break_sessions(*which, *behind),
+            Op::Mend => self.mend(),
             Op::Lose => {
                 self.rig.store.lose_everything();
                 for partition in self.partitions.all() {
@@ -205,10 +217,20 @@ impl World {
 
     fn take_pushes(&mut self, most: usize) -> bool {
         let mut pushes = Vec::new();
-        let some = self.rig.session.receive(&mut pushes, most).now_or_never().is_some();
+        let of = self.step as usize % self.sessions.len();
+        let session = self.sessions[of].as_mut();
+        let some = session.is_some_and(|session| session.receive(&mut pushes, most).now_or_never().is_some());
         self.rig.reader.take_pushes(pushes.into_iter());
         self.rig.reader.flush();
         some
+    }
+
+    fn take_all_pushes(&mut self) -> bool {
+        let taken = (0..self.sessions.len()).filter(|_| {
+            self.step += 1;
+            self.take_pushes(100)
+        });
+        taken.count() > 0
     }
 
     fn take_commands(&mut self) -> bool {
@@ -231,17 +253,26 @@ impl World {
         some.map(|parcel| self.hub.take(parcel.delivery)).count() > 0
     }
 
-    fn break_session(&mut self, behind: bool) {
-        for (worker, connection) in self.rig.requests.abandon() {
-            self.rig.reader.outboxes.joined(worker, Joined { connection, starts: None }, None);
+    /// The sessions over some partitions break, with what they had still to bring, and new ones are opened.
+    fn break_sessions(&mut self, which: u8, behind: bool) {
+        let broken: Vec<Partition> = self.partitions.all().filter(|p| which >> p.index() & 1 == 1).collect();
+        for partition in &broken {
+            self.rig.reader.states[partition.index()].behind = behind;
+            self.sessions[partition.index()] = None;
         }
-        self.rig.reader.behind = behind;
-        self.rig.reader.go_down(&StoreError::new("testing", "it broke"));
-        self.rig.session = self.rig.store.connect();
-        now(self.rig.reader.recover(&mut self.rig.session)).unwrap();
+        self.rig.reader.detach(&broken, &StoreError::new("testing", "it broke"), &mut self.rig.requests);
         self.rig.reader.flush();
-        self.rig.requests =
-            Requests::new(self.rig.session.client.clone(), self.rig.reader.options.reads(), Metrics::new());
+    }
+
+    /// Opens anew what broke.
+    fn mend(&mut self) {
+        for partition in self.partitions.all().filter(|p| self.sessions[p.index()].is_none()).collect::<Vec<_>>() {
+            let mut session = self.rig.store.connect(vec![partition]);
+            now(self.rig.reader.recover(&mut session)).unwrap();
+            self.rig.requests.attach(&session);
+            self.sessions[partition.index()] = Some(session);
+            self.rig.reader.flush();
+        }
     }
 
     fn join(&mut self, follows: u8, cursor: Option<u8>, every: bool) {
@@ -351,8 +382,9 @@ impl World {
 
     /// Lets everything come to rest, and checks that nothing is missing.
     fn finish(mut self) {
+        self.apply(&Op::Mend);
         self.apply(&Op::Beacon);
-        while self.take_answer() || self.take_pushes(100) || self.take_commands() || self.deliver(100) {}
+        while self.take_answer() || self.take_all_pushes() || self.take_commands() || self.deliver(100) {}
         self.pass(Duration::from_secs(10));
         for at in 0..self.clients.len() {
             while self.read_chunk(at) {}

@@ -25,7 +25,7 @@ impl Rig {
         let store = MemoryStore::with_clock(Namespace::default(), partitions, retention, "gw".to_owned(), move || {
             now.load(Ordering::Relaxed)
         });
-        let session = store.connect();
+        let session = store.connect(partitions.all().collect());
         let Client::Memory(client) = session.client.clone() else { unreachable!() };
         Self { store, client, session, clock }
     }
@@ -190,7 +190,7 @@ async fn an_event_to_several_addresses_is_pushed_in_one_go_with_its_end_mark() {
 async fn a_new_session_ends_the_one_before_and_begins_without_channels() {
     let mut rig = Rig::new(1, 1_000);
     rig.client.subscribe(vec!["{tidings:0}:t:a".to_owned()]);
-    let mut next = rig.store.connect();
+    let mut next = rig.store.connect(rig.store.partitions().all().collect());
     rig.publish(&["a"]);
     assert!(!rig.session.receive(&mut Vec::new(), 1).await);
     let mut pushes = Vec::new();

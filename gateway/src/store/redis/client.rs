@@ -1,10 +1,9 @@
-//! Requests, each to the primary of its partition.
+//! Requests to one primary.
 
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use tidings_shared::cursor::Place;
-use tidings_shared::keys;
 use tidings_shared::script;
 use tidings_shared::{Address, Epoch, Id, Partition};
 
@@ -12,66 +11,40 @@ use super::RedisOptions;
 use super::answers::{parsed, read_history};
 use super::node::Node;
 use super::scripts::Scripts;
-use super::watch::Watch;
+use super::watch::Watched;
 use crate::store::session::{Asked, History, Missed, StoreError};
 use crate::without::Mechanism;
 
 /// Entries of a page of the journal.
 const PAGE: u64 = 5_000;
 
-/// Makes a session's requests to Redis.
+/// Makes a session's requests to its primary.
 #[derive(Clone)]
 pub struct RedisClient {
-    /// The primary of each partition.
-    nodes: Arc<[Arc<Node>]>,
+    node: Arc<Node>,
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
-    /// As long as anybody makes requests, somebody must see that they go to the primaries.
-    _watch: Arc<Watch>,
+    /// As long as anybody makes requests, somebody must see that they go to the primary.
+    _watched: Arc<Watched>,
 }
 
 impl std::fmt::Debug for RedisClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let servers: Vec<String> = self.nodes.iter().map(|node| node.server.to_string()).collect();
-        f.debug_struct("RedisClient").field("servers", &servers).finish_non_exhaustive()
+        f.debug_struct("RedisClient").field("server", &self.node.server.to_string()).finish_non_exhaustive()
     }
 }
 
 impl RedisClient {
-    pub(super) fn new(nodes: Vec<Arc<Node>>, options: Arc<RedisOptions>, scripts: Arc<Scripts>, watch: Watch) -> Self {
-        Self { nodes: nodes.into(), options, scripts, _watch: Arc::new(watch) }
+    pub(super) fn new(node: Node, options: Arc<RedisOptions>, scripts: Arc<Scripts>, watched: Watched) -> Self {
+        Self { node: Arc::new(node), options, scripts, _watched: Arc::new(watched) }
     }
 
     pub(in crate::store) async fn subscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
-        for (node, channels) in self.by_node(channels)? {
-            node.subscribe(channels).await?;
-        }
-        Ok(())
+        self.node.subscribe(channels).await
     }
 
     pub(in crate::store) async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
-        for (node, channels) in self.by_node(channels)? {
-            node.unsubscribe(channels).await?;
-        }
-        Ok(())
-    }
-
-    /// The channels of each primary.
-    fn by_node(&self, channels: Vec<String>) -> Result<Vec<(&Node, Vec<String>)>, StoreError> {
-        let mut split: Vec<(&Node, Vec<String>)> = Vec::new();
-        for channel in channels {
-            let node = self.node(keys::partition_of(&channel).map_or(usize::MAX, usize::from))?;
-            match split.iter_mut().find(|(known, _)| known.server == node.server) {
-                Some((_, channels)) => channels.push(channel),
-                None => split.push((node, vec![channel])),
-            }
-        }
-        Ok(split)
-    }
-
-    fn node(&self, partition: usize) -> Result<&Node, StoreError> {
-        let node = self.nodes.get(partition).map(Arc::as_ref);
-        node.ok_or_else(|| StoreError::new("finding a primary", format!("there is no partition {partition}")))
+        self.node.unsubscribe(channels).await
     }
 
     pub(in crate::store) async fn beacon(
@@ -80,7 +53,7 @@ impl RedisClient {
         seen: Id,
         attaching: bool,
     ) -> Result<Place, StoreError> {
-        let node = self.node(partition.index())?;
+        let node = &self.node;
         let without = self.options.without;
         let beacon = script::Beacon {
             gateway: &self.options.gateway,
@@ -99,13 +72,13 @@ impl RedisClient {
     }
 
     pub(in crate::store) async fn history(&self, asked: Asked<'_>) -> Result<History, StoreError> {
-        let node = self.node(asked.partition.index())?;
+        let node = &self.node;
         self.read(asked, (node, &mut node.requests.clone()), "reading history").await
     }
 
     pub(in crate::store) async fn backfill(&self, asked: Asked<'_>) -> Result<History, StoreError> {
         let what = "reading a backfill";
-        let node = self.node(asked.partition.index())?;
+        let node = &self.node;
         let mut pooled = node.backfills.get().await.map_err(|e| StoreError::new(what, e))?;
         self.read(asked, (node, &mut pooled), what).await
     }
@@ -131,7 +104,7 @@ impl RedisClient {
     ) -> Result<Missed, StoreError> {
         let what = "reading the journal";
         let call = script::missed(&self.options.namespace.keys(partition), after, up_to, PAGE);
-        let node = self.node(partition.index())?;
+        let node = &self.node;
         let mut pooled = node.backfills.get().await.map_err(|e| StoreError::new(what, e))?;
         let (epoch, last, complete, next, addresses): (String, String, u8, String, Vec<String>) =
             self.scripts.invoke(&self.scripts.missed, &call, (node, &mut pooled), what).await?;

@@ -6,7 +6,7 @@
 //! | `pushes` | what such a connection brings without being asked |
 //! | `watch` | noticing that another server has become the primary, however well the connections look |
 //! | `scripts` | the scripts, as a server is asked to run them |
-//! | `client` | requests, each to the primary of its partition |
+//! | `client` | requests to one primary |
 //! | `answers` | what the scripts answer |
 
 mod answers;
@@ -16,10 +16,11 @@ mod pushes;
 mod scripts;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::StreamExt;
+use futures_util::stream::{self, FuturesUnordered, Stream};
 use tidings_publisher::Error;
 use tidings_publisher::store::{Generation, Map, Primaries, RedisUrl, Server, TlsFiles};
 use tidings_shared::keys::Namespace;
@@ -28,7 +29,7 @@ use tidings_shared::{Partition, Partitions, Retention};
 use self::node::Node;
 use self::scripts::Scripts;
 use self::watch::Watch;
-use super::session::{self, Client, Session, StoreError};
+use super::session::{self, Attempt, Client, Session, StoreError};
 use crate::without::Without;
 
 pub use self::client::RedisClient;
@@ -36,6 +37,8 @@ pub use self::client::RedisClient;
 /// How long finding the primaries may take, and connecting to one. Short of the time in which clients should have
 /// converged after a failover: a try that begins before its end must not outlast it by much.
 const CONNECT: Duration = Duration::from_secs(2);
+/// What is being done when that fails.
+const CONNECTING: &str = "connecting to Redis";
 
 /// What is needed to open sessions.
 #[derive(Debug, Clone)]
@@ -58,6 +61,8 @@ pub struct RedisStore {
     primaries: Primaries,
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
+    /// From the first session on.
+    watch: Arc<OnceLock<Watch>>,
 }
 
 impl std::fmt::Debug for RedisStore {
@@ -72,7 +77,7 @@ impl RedisStore {
     pub fn new(url: &RedisUrl, tls: TlsFiles, options: RedisOptions) -> Result<Self, StoreError> {
         let primaries = Primaries::new(url, tls, CONNECT).map_err(|e| StoreError::new("reading store.url", e))?;
         let scripts = Scripts::new(primaries.is_cluster(), options.without);
-        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts) })
+        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts), watch: Arc::default() })
     }
 
     /// How many partitions the namespace has.
@@ -80,42 +85,62 @@ impl RedisStore {
         self.options.partitions
     }
 
-    /// Opens a session over all primaries that have partitions of the namespace, as they are told anew. If any of them
-    /// breaks the session does, and all that is followed is recovered by the journals, which is cheap.
-    pub async fn connect(&self) -> Result<Session, StoreError> {
-        let failed = |error: Error| StoreError::new("connecting to Redis", error);
-        let (sink, pushes) = session::pushes();
-        let map = fresh_map(&self.primaries).await.map_err(failed)?;
-        let at = self.places(&map)?;
-        let mut servers = at.clone();
-        servers.sort();
-        servers.dedup();
-        let without = self.options.without;
-        let nodes = servers.iter().map(|server| Node::open(&self.primaries, server, &sink, without));
-        let nodes: Vec<Arc<Node>> = try_join_all(nodes).await?.into_iter().map(Arc::new).collect();
-        let place = |server: &Server| nodes.iter().find(|node| node.server == *server).map(Arc::clone);
-        let by_partition: Vec<Arc<Node>> = at.iter().filter_map(place).collect();
-        let runs = by_partition.iter().map(|node| Arc::clone(&node.reign)).collect();
-        let policy = nodes.iter().map(|node| &node.policy).find(|policy| *policy != "noeviction");
-        let policy = policy.or(nodes.first().map(|node| &node.policy)).cloned().unwrap_or_default();
-        let slots = self.options.partitions.all().map(|partition| self.slot(partition)).zip(at).collect();
-        let watch = Watch::begin(self.primaries.clone(), slots, sink.clone(), without);
-        let (options, scripts) = (Arc::clone(&self.options), Arc::clone(&self.scripts));
-        let client = RedisClient::new(by_partition, options, scripts, watch);
-        Ok(Session::new(Client::Redis(client), runs, policy, &sink, pushes))
+    /// Opens a session with each of the primaries that these partitions have, as they are told anew. Each breaks alone:
+    /// what a primary has that is away keeps nobody waiting who follows what the others have.
+    pub fn connect(&self, partitions: Vec<Partition>) -> impl Stream<Item = Attempt> + use<> {
+        let store = self.clone();
+        let found = async move { (store.find(partitions).await, store) };
+        stream::once(found).flat_map(|(found, store)| {
+            let open = |(server, partitions)| store.clone().attempt(server, partitions);
+            found.into_iter().map(open).collect::<FuturesUnordered<_>>()
+        })
     }
 
-    /// The primary of each partition.
-    fn places(&self, map: &Map) -> Result<Vec<Server>, StoreError> {
-        let place = |partition: Partition| {
-            let slot = self.slot(partition);
-            let unserved = || {
-                let what = format!("no server of the cluster serves partition {partition}, in slot {slot}");
-                StoreError::new("connecting to Redis", what)
-            };
-            map.of(slot).cloned().ok_or_else(unserved)
+    /// The primaries of these partitions, and which of them each has; or why they have none.
+    async fn find(&self, partitions: Vec<Partition>) -> Vec<(Result<Server, StoreError>, Vec<Partition>)> {
+        let map = match fresh_map(&self.primaries).await {
+            Ok(map) => map,
+            Err(error) => return vec![(Err(StoreError::new(CONNECTING, error)), partitions)],
         };
-        self.options.partitions.all().map(place).collect()
+        let mut found: Vec<(Result<Server, StoreError>, Vec<Partition>)> = Vec::new();
+        for partition in partitions {
+            let server = self.primary(&map, partition);
+            let same = |known: &&mut (Result<Server, StoreError>, _)| known.0.as_ref().ok() == server.as_ref().ok();
+            match found.iter_mut().filter(|_| server.is_ok()).find(same) {
+                Some((_, partitions)) => partitions.push(partition),
+                None => found.push((server, vec![partition])),
+            }
+        }
+        found
+    }
+
+    fn primary(&self, map: &Map, partition: Partition) -> Result<Server, StoreError> {
+        let slot = self.slot(partition);
+        let unserved = || {
+            let what = format!("no server of the cluster serves partition {partition}, in slot {slot}");
+            StoreError::new(CONNECTING, what)
+        };
+        map.of(slot).cloned().ok_or_else(unserved)
+    }
+
+    async fn attempt(self, server: Result<Server, StoreError>, partitions: Vec<Partition>) -> Attempt {
+        let result = match server {
+            Ok(server) => self.open(&server, partitions.clone()).await,
+            Err(error) => Err(error),
+        };
+        Attempt { partitions, result }
+    }
+
+    async fn open(&self, server: &Server, partitions: Vec<Partition>) -> Result<Session, StoreError> {
+        let (sink, pushes) = session::pushes();
+        let without = self.options.without;
+        let node = Node::open(&self.primaries, server, &sink, without).await?;
+        let process = (Arc::clone(&node.reign), node.policy.clone());
+        let slots = partitions.iter().map(|partition| self.slot(*partition)).collect();
+        let watch = self.watch.get_or_init(|| Watch::begin(self.primaries.clone(), without));
+        let watched = watch.over(slots, server.clone(), sink.clone());
+        let client = RedisClient::new(node, Arc::clone(&self.options), Arc::clone(&self.scripts), watched);
+        Ok(Session::new(Client::Redis(client), partitions, process, &sink, pushes))
     }
 
     fn slot(&self, partition: Partition) -> u16 {

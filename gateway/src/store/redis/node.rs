@@ -9,8 +9,8 @@ use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, PushKind
 use tidings_publisher::store::{Primaries, Server, Verdict, failure};
 use tokio::time::timeout;
 
-use super::CONNECT;
 use super::pushes::{Leaving, accept};
+use super::{CONNECT, CONNECTING};
 use crate::store::session::{PushSink, StoreError};
 use crate::without::{Mechanism, Without};
 
@@ -45,7 +45,7 @@ impl Node {
         sink: &PushSink,
         without: Without,
     ) -> Result<Self, StoreError> {
-        let late = |_| StoreError::new("connecting to Redis", format!("{server} did not answer in {CONNECT:?}"));
+        let late = |_| StoreError::new(CONNECTING, format!("{server} did not answer in {CONNECT:?}"));
         timeout(CONNECT, Self::open_slowly(primaries, server, sink, without)).await.map_err(late)?
     }
 
@@ -55,7 +55,7 @@ impl Node {
         sink: &PushSink,
         without: Without,
     ) -> Result<Self, StoreError> {
-        let what = "connecting to Redis";
+        let what = CONNECTING;
         let failed = |error: RedisError| StoreError::new(what, failure(server, error));
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))

@@ -4,16 +4,24 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tidings_publisher::{Namespace, Partitions};
+use tidings_tests::gateway::publics;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Cluster, Server, eventually};
+use tidings_tests::{Client, Cluster, Layout, Server, eventually};
 
 use super::{Stage, cut_replicas_off};
 use crate::on_each_server;
 
-on_each_server!(crash, failover, slot_that_moves, slot_half_moved, lost_writes);
+on_each_server!(crash, failover, slot_that_moves, slot_half_moved, lost_writes, shard_away);
 
 fn slot_of(address: &str) -> u16 {
     Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
+}
+
+/// How long a shard is away: longer than partitions may be deaf.
+const AWAY: Duration = Duration::from_secs(10);
+
+fn partition_of(address: &str) -> u64 {
+    Partitions::CLUSTER.of(&address.parse().unwrap()).index() as u64
 }
 
 async fn crash(server: Server) {
@@ -75,6 +83,57 @@ async fn slot_half_moved(server: Server) {
     stage.clients[0].got(serial).await;
     assert_eq!(sessions().await, before, "the other partitions go on over their connections");
     migration.finish().await;
+    stage.publish_through(std::future::ready(())).await;
+    stage.assert_converged().await;
+}
+
+/// One shard is dead, its replica too, for long: what the others have goes on as if nothing had happened.
+async fn shard_away(server: Server) {
+    let cluster = Cluster::start(Layout::of(server).setting("cluster-require-full-coverage no")).await;
+    let mut stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
+    stage.publish_through(std::future::ready(())).await;
+    let slot = slot_of("o/0");
+    let primary = cluster.primary_of(slot).await;
+    let (mut gone, mut others) = (Vec::new(), Vec::new());
+    for topic in stage.topics.clone() {
+        let is_here = cluster.primary_of(slot_of(&topic)).await.addr() == primary.addr();
+        if is_here { &mut gone } else { &mut others }.push(topic);
+    }
+    cluster.replicas_of(slot).await[0].kill();
+    primary.kill();
+    let (begun, mut late) = (Instant::now(), Duration::ZERO);
+    for topic in others.iter().cycle() {
+        let published = Instant::now();
+        let serial = stage.source.publish(&[topic]).await;
+        for client in &stage.clients {
+            client.got(serial).await;
+        }
+        late = late.max(published.elapsed());
+        if begun.elapsed() > AWAY {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("events of the other shards came within {late:?}");
+    assert!(late < AWAY / 2, "an event of another shard took {late:?}");
+    // Readiness names the partitions that are gone, and these alone.
+    let is_gone = |partition: &serde_json::Value| partition["up"] == false;
+    let homes: HashSet<u64> = gone.iter().map(|topic| partition_of(topic)).collect();
+    let (status, body) = stage.gateways[0].admin_get("/readyz").await;
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let down = told["partitions"].as_array().unwrap().iter().filter(|partition| is_gone(partition));
+    let down: HashSet<u64> = down.map(|partition| partition["partition"].as_u64().unwrap()).collect();
+    assert!(status == 503 && down.is_superset(&homes), "{homes:?} are gone: {body}");
+    assert!(others.iter().all(|topic| !down.contains(&partition_of(topic))), "{body}");
+    // Who comes now gets a stream of what is there, and is told to come later for the rest.
+    let gateways = publics(&stage.gateways);
+    let new = Client::open("new", &gateways, &others);
+    new.ready().await;
+    stage.clients.push(new);
+    stage.clients.push(Client::open("patient", &gateways, &gone));
+    primary.start().await;
+    cluster.settled().await;
+    stage.clients[3].ready().await;
     stage.publish_through(std::future::ready(())).await;
     stage.assert_converged().await;
 }
