@@ -26,7 +26,14 @@ pub(super) async fn map(access: &Access, node: &Server, config: &AsyncConnection
         },
         Err(error) => return Err(failure(node, error)),
     };
-    read.ok_or_else(|| Error::told(ErrorKind::Protocol, format!("{node} told its cluster's slots in an unknown form")))
+    let unknown = || Error::told(ErrorKind::Protocol, format!("{node} told its cluster's slots in an unknown form"));
+    match read.ok_or_else(unknown)? {
+        // It was removed, most likely: what it says is no news of the cluster, whose other nodes know better.
+        map if map.servers().is_empty() => {
+            Err(Error::told(ErrorKind::Unavailable, format!("{node} knows of no server that has a slot")))
+        }
+        map => Ok(map),
+    }
 }
 
 async fn ask(connection: &mut MultiplexedConnection, what: &str) -> Result<Value, RedisError> {

@@ -122,13 +122,13 @@ impl Cluster {
         Migration::begin(self, slot, to).await
     }
 
-    /// Adds a primary without slots.
+    /// Adds a primary without slots, and returns when it could take some: until it knows the others' it takes no keys.
     pub async fn add(&mut self) -> &Node {
         let node = Node::begin(&self.layout, Role::Cluster).await;
         self.nodes.push(node);
         let added = &self.nodes[self.nodes.len() - 1];
         self.meet(added).await;
-        self.acquainted().await;
+        self.settled().await;
         added
     }
 

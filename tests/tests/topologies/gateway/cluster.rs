@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use tidings_publisher::{Namespace, Partitions};
 use tidings_tests::gateway::publics;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Cluster, Layout, Server, eventually};
+use tidings_tests::{Client, Cluster, Layout, Node, Server, eventually};
 
 use super::{Stage, cut_replicas_off};
 use crate::on_each_server;
 
-on_each_server!(crash, failover, slot_that_moves, slot_half_moved, lost_writes, shard_away);
+on_each_server!(crash, failover, slot_that_moves, slot_half_moved, lost_writes, shard_away, shard_silent);
 
-fn slot_of(address: &str) -> u16 {
+pub(super) fn slot_of(address: &str) -> u16 {
     Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
 }
 
@@ -89,6 +89,15 @@ async fn slot_half_moved(server: Server) {
 
 /// One shard is dead, its replica too, for long: what the others have goes on as if nothing had happened.
 async fn shard_away(server: Server) {
+    without_a_shard(server, Node::kill).await;
+}
+
+/// Its primary takes connections and answers nothing.
+async fn shard_silent(server: Server) {
+    without_a_shard(server, Node::freeze).await;
+}
+
+async fn without_a_shard(server: Server, fault: fn(&Node)) {
     let cluster = Cluster::start(Layout::of(server).setting("cluster-require-full-coverage no")).await;
     let mut stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
     stage.publish_through(std::future::ready(())).await;
@@ -100,7 +109,7 @@ async fn shard_away(server: Server) {
         if is_here { &mut gone } else { &mut others }.push(topic);
     }
     cluster.replicas_of(slot).await[0].kill();
-    primary.kill();
+    fault(primary);
     let (begun, mut late) = (Instant::now(), Duration::ZERO);
     for topic in others.iter().cycle() {
         let published = Instant::now();
@@ -131,7 +140,11 @@ async fn shard_away(server: Server) {
     new.ready().await;
     stage.clients.push(new);
     stage.clients.push(Client::open("patient", &gateways, &gone));
-    primary.start().await;
+    if primary.is_running() {
+        primary.thaw();
+    } else {
+        primary.start().await;
+    }
     cluster.settled().await;
     stage.clients[3].ready().await;
     stage.publish_through(std::future::ready(())).await;

@@ -1,13 +1,15 @@
 //! The gateway over topologies: whatever happens to a primary, what was published is delivered or resynced.
 
 mod cluster;
+mod nodes;
 mod refusals;
 mod sentinel;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_publisher::{Partitions, Publisher};
+use tidings_publisher::{Builder, Partitions, Publisher};
 use tidings_tests::client::Options;
 use tidings_tests::gateway::publics;
 use tidings_tests::wait::PATIENCE;
@@ -31,9 +33,13 @@ struct Stage {
 
 impl Stage {
     async fn over(url: &str, partitions: Partitions) -> Self {
-        let gateways = Setup::redis(url).with("stream.resync_spread", "0s").start_many(2).await;
+        Self::of(Setup::redis(url), Publisher::builder(url), partitions).await
+    }
+
+    async fn of(gateways: Setup, publisher: Builder, partitions: Partitions) -> Self {
+        let gateways = gateways.with("stream.resync_spread", "0s").start_many(2).await;
         let oracle = Oracle::of(partitions);
-        let publisher = Publisher::builder(url).retries(30).timeout(Duration::from_secs(1)).connect().await.unwrap();
+        let publisher = publisher.retries(30).timeout(Duration::from_secs(1)).connect().await.unwrap();
         let source = Source::new(publisher, &oracle);
         let topics: Vec<String> = (0..TOPICS).map(|n| format!("o/{n}")).collect();
         let open = |n: usize| Client::open(&format!("client {n}"), &[gateways[n].public()], &topics);
