@@ -61,6 +61,12 @@ impl Error {
         Self::told(kind.unwrap_or(ErrorKind::Unavailable), causes.collect::<Vec<_>>().join("; "))
     }
 
+    /// The same failure, with what its cause begins with: who it was, where its address alone does not tell.
+    pub(crate) fn of(self, whom: &str) -> Self {
+        let cause = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        Self { retry_after: self.retry_after, ..Self::told(self.kind, format!("{whom} {cause}")) }
+    }
+
     /// The publisher was shut down.
     pub(crate) fn closed() -> Self {
         Self { kind: ErrorKind::Closed, source: None, retry_after: None }

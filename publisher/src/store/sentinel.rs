@@ -14,7 +14,9 @@ pub(super) async fn primary(
     name: &str,
     config: &AsyncConnectionConfig,
 ) -> Result<Server, Error> {
-    let mut connection = access.connect(sentinel, ProtocolVersion::RESP2, config).await?;
+    // Its login is another than that of the servers, so a refusal must say whose it is.
+    let own = |error: Error| error.of("the sentinel");
+    let mut connection = access.connect(sentinel, ProtocolVersion::RESP2, config).await.map_err(own)?;
     let answer: Result<Option<(String, u16)>, RedisError> =
         redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(&mut connection).await;
     match answer {
@@ -25,7 +27,7 @@ pub(super) async fn primary(
         Err(error) if is_unknown_command(&error) => {
             Err(Error::told(ErrorKind::InvalidUrl, format!("{sentinel} is no sentinel")))
         }
-        Err(error) => Err(failure(sentinel, error)),
+        Err(error) => Err(own(failure(sentinel, error))),
     }
 }
 

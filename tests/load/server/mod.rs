@@ -37,7 +37,7 @@ enum Kind {
     Raw(Child),
     Gateway {
         gateway: Box<Gateway>,
-        redis: Option<Standalone>,
+        redis: Option<Box<Standalone>>,
         /// If it is given events past the gateway.
         publisher: Option<Publisher>,
         _certificate: Option<Certificate>,
@@ -106,7 +106,7 @@ impl Server {
         let GatewayKind { workers, over, streams } = kind;
         let redis = match (options.store, options.publish) {
             (Store::Memory, Publishing::Http) => None,
-            _ => Some(Standalone::volatile().await),
+            _ => Some(Box::new(Standalone::volatile().await)),
         };
         let publisher = match (&redis, options.publish) {
             (Some(redis), Publishing::Redis) => Some(Publisher::connect(redis.url()).await.expect("Redis answers")),
@@ -168,7 +168,7 @@ impl Server {
     /// The Redis behind it, if it has one.
     pub fn redis(&self) -> Option<&Standalone> {
         match &self.kind {
-            Kind::Gateway { redis, .. } => redis.as_ref(),
+            Kind::Gateway { redis, .. } => redis.as_deref(),
             _ => None,
         }
     }

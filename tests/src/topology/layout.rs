@@ -14,6 +14,14 @@ pub struct Layout {
     pub(super) password: Option<String>,
     pub(super) tls: Option<Tls>,
     pub(super) settings: Vec<String>,
+    pub(super) sentinels: Login,
+}
+
+/// Who one must be to the sentinels.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Login {
+    pub(super) password: Option<String>,
+    settings: Vec<String>,
 }
 
 /// How a topology speaks TLS, and nothing else, to clients, replicas and other nodes.
@@ -33,7 +41,15 @@ impl From<Server> for Layout {
 impl Layout {
     /// The plainest one of this server.
     pub fn of(server: Server) -> Self {
-        Self { server, durable: false, proxied: false, password: None, tls: None, settings: Vec::new() }
+        Self {
+            server,
+            durable: false,
+            proxied: false,
+            password: None,
+            tls: None,
+            settings: Vec::new(),
+            sentinels: Login::default(),
+        }
     }
 
     /// Every write is on disk before it is answered, so that a restart loses nothing.
@@ -49,7 +65,8 @@ impl Layout {
         self
     }
 
-    /// The default user has this password, for clients and replicas alike. Sentinels themselves ask for none.
+    /// The default user has this password, for clients and replicas alike. Sentinels themselves ask for none, unless they
+    /// have one of [their own](Self::sentinel_password).
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
@@ -75,6 +92,18 @@ impl Layout {
     /// One more line of the configuration file of each data node.
     pub fn setting(mut self, line: &str) -> Self {
         self.settings.push(line.to_owned());
+        self
+    }
+
+    /// The default user of the sentinels has this password, for clients and each other.
+    pub fn sentinel_password(mut self, password: &str) -> Self {
+        self.sentinels.password = Some(password.to_owned());
+        self
+    }
+
+    /// One more line of the configuration file of each sentinel.
+    pub fn sentinel_setting(mut self, line: &str) -> Self {
+        self.sentinels.settings.push(line.to_owned());
         self
     }
 
@@ -112,6 +141,17 @@ impl Layout {
         if let Some(password) = &self.password {
             lines.extend([format!("requirepass {password}"), format!("masterauth {password}")]);
         }
+        lines.extend(self.settings.iter().cloned());
+        lines
+    }
+}
+
+impl Login {
+    /// What each sentinel's file holds.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let password =
+            |password: &String| vec![format!("requirepass {password}"), format!("sentinel sentinel-pass {password}")];
+        let mut lines = self.password.as_ref().map(password).unwrap_or_default();
         lines.extend(self.settings.iter().cloned());
         lines
     }

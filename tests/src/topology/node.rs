@@ -54,7 +54,7 @@ impl Node {
         let proxy =
             if layout.proxied { Some(Proxy::start(([127, 0, 0, 1], port.number()).into()).await) } else { None };
         let sentinel = matches!(role, Role::Sentinel(_));
-        let password = layout.password.clone().filter(|_| !sentinel);
+        let password = if sentinel { layout.sentinels.password.clone() } else { layout.password.clone() };
         let state = Mutex::new(State { password, ..State::default() });
         let node = Self { layout: layout.clone(), port, bus, proxy, folder, sentinel, state };
         config::write(&node, &role);

@@ -43,9 +43,11 @@ impl Sentinel {
         &self.sentinels
     }
 
-    /// Its URL, for the default user.
+    /// Its URL, for the default users of servers and sentinels.
     pub fn url(&self) -> String {
-        format!("{}/{NAME}", self.nodes[0].layout().url("+sentinel", &hosts(&self.sentinels)))
+        let layout = self.nodes[0].layout();
+        let own = layout.sentinels.password.as_ref().map(|password| format!("?sentinel_password={password}"));
+        format!("{}/{NAME}{}", layout.url("+sentinel", &hosts(&self.sentinels)), own.unwrap_or_default())
     }
 
     /// Its URL for another user of the layout.

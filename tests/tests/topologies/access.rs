@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use redis::RedisResult;
 use tidings_publisher::{Builder, ErrorKind, Event, Publisher};
-use tidings_tests::{Authority, Cluster, Gateway, Layout, Node, Sentinel, Server, Setup, Standalone};
+use tidings_tests::wait::PATIENCE;
+use tidings_tests::{Authority, Cluster, Gateway, Layout, Node, Sentinel, Server, Setup, Standalone, eventually};
 
 use crate::on_each_server;
 
@@ -18,6 +19,7 @@ on_each_server!(
     cluster_publisher,
     standalone_gateway,
     sentinel_gateway,
+    login_of_the_sentinels,
     cluster_gateway,
 );
 
@@ -123,6 +125,39 @@ async fn sentinel_gateway(server: Server) {
     let topology = Sentinel::start(with_users(server)).await;
     publish_and_poll(&topology.url_for("gateway", "secret")).await;
     assert_nothing_refused(topology.primary().await).await;
+}
+
+/// Sentinels have users of their own, whom the servers do not know.
+async fn login_of_the_sentinels(server: Server) {
+    let layout = with_users(server).sentinel_password("watch");
+    let layout = layout.sentinel_setting("user asker on >secret -@all +sentinel|get-master-addr-by-name");
+    let topology = Sentinel::start(layout).await;
+    let own = "?sentinel_password=watch";
+    assert!(topology.url().ends_with(own), "{}", topology.url());
+    once(&topology.url()).connect().await.unwrap().publish(Event::refresh("before")).await.unwrap();
+    let url = topology.url_for("gateway", "secret");
+    publish_and_poll(&format!("{url}?sentinel_user=asker&sentinel_password=secret")).await;
+    for (wrong, word) in [
+        ("", "NOAUTH"),
+        ("?sentinel_password=secret", "authentication failed"),
+        ("?sentinel_user=nobody&sentinel_password=watch", "authentication failed"),
+    ] {
+        let url = format!("{url}{wrong}");
+        let error = once(&url).connect().await.unwrap_err();
+        let (text, asked) = (error.to_string(), topology.sentinels().iter().map(Node::addr));
+        assert!(asked.into_iter().any(|addr| text.contains(&format!("the sentinel {addr}"))), "{text}");
+        assert!(text.contains(word) && error.kind() == ErrorKind::Refused && !error.is_retryable(), "{text}");
+        let gateway = Setup::redis(&url).start_unready().await;
+        eventually("readiness says who refuses", PATIENCE, async || {
+            let (status, body) = gateway.admin_get("/readyz").await;
+            status == 503 && body.contains("the sentinel ") && body.contains(word)
+        })
+        .await;
+    }
+    let old = topology.primary().await.addr();
+    let publisher = once(&format!("{url}{own}")).retries(30).connect().await.unwrap();
+    assert_ne!(topology.crash_failover().await.addr(), old);
+    publisher.publish(Event::refresh("after")).await.unwrap();
 }
 
 async fn cluster_gateway(server: Server) {

@@ -57,6 +57,7 @@ fn sentinel(node: &Node, primary: &Node) -> Vec<String> {
     if let Some(password) = &node.layout.password {
         lines.push(format!("sentinel auth-pass {NAME} {password}"));
     }
+    lines.extend(node.layout.sentinels.lines());
     lines
 }
 
