@@ -2,6 +2,7 @@
 
 mod cluster;
 mod nodes;
+mod partitions;
 mod refusals;
 mod sentinel;
 mod tls;
