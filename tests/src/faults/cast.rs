@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::Ground;
 use crate::gateway::publics;
 use crate::record::Record;
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, eventually, now_us};
 use crate::{Client, Gateway, Oracle, Poller, Source};
 
 /// In all partitions of a cluster, and some of these more than once.
@@ -84,7 +84,14 @@ impl Cast {
     /// Waits until so many more events are stored.
     pub async fn more(&self, count: usize) {
         let due = self.oracle.stored() + count;
-        crate::eventually("publishing goes on", PATIENCE, async || self.oracle.stored() >= due).await;
+        eventually("publishing goes on", PATIENCE, async || self.oracle.stored() >= due).await;
+    }
+
+    /// Waits until an event that begins now or later is acknowledged at each address.
+    pub async fn everywhere(&self) {
+        let from = now_us();
+        let acked = |topic: &String| self.oracle.first_acked(from, |address| address == topic).is_some();
+        eventually("all addresses take events", PATIENCE, async || self.topics.iter().all(acked)).await;
     }
 
     /// Lets publishing end, once each address had one more event that began now or later.

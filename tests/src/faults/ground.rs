@@ -153,12 +153,12 @@ impl Ground {
         Namespace::default().keys(self.partitions().of(&address)).slot()
     }
 
-    /// Kills the primary of this address, and returns the one that took its place. The old one stays dead.
-    pub async fn crash_failover(&self, address: &str) -> &Node {
+    /// The primary that takes the place of this one, which is dead or frozen; waits until one has.
+    pub async fn successor(&self, address: &str, old: &Node) -> &Node {
         match self {
             Self::Standalone(_) => panic!("nothing takes over from a single server"),
-            Self::Sentinel(sentinel) => sentinel.crash_failover().await,
-            Self::Cluster(cluster) => cluster.crash_failover(self.slot_of(address)).await,
+            Self::Sentinel(sentinel) => sentinel.successor(old).await,
+            Self::Cluster(cluster) => cluster.successor(self.slot_of(address), old).await,
         }
     }
 

@@ -10,11 +10,12 @@
 //! | [`run`] | playing faults on a stage, and judging it |
 //! | [`outcome`] | what came of it: the oracle's verdict, and how long it took until all was well |
 //! | [`table`] | the figures of a whole run |
-//! | [`server`], [`link`] | the faults, by what they strike |
+//! | [`server`], [`link`], [`failover`] | the faults, by what they strike |
 //! | [`catalogue`] | all of them |
 
 pub mod cast;
 pub mod catalogue;
+pub mod failover;
 pub mod fault;
 pub mod ground;
 pub mod link;

@@ -57,8 +57,8 @@ impl Stage {
             self.cast.traveller.come_back();
         };
         join(befalling, travelling).await;
+        self.cast.everywhere().await;
         self.over();
-        self.cast.more(SOME).await;
         self.cast.conclude().await;
         let verdict = self.cast.oracle.settle(self.cast.records(), patience).await;
         Outcome::of(self, verdict)

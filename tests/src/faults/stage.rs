@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Ground;
 use super::cast::{Cast, Pace};
 use crate::topology::Node;
-use crate::wait::now_us;
+use crate::wait::{PATIENCE, eventually, now_us};
 use crate::{Gateway, Setup};
 
 /// How a stage is to be set.
@@ -68,8 +68,8 @@ pub struct Moments {
     pub struck: Option<u64>,
     /// It was over: from here on all should become well.
     pub over: Option<u64>,
-    /// Primaries were replaced: what was published from then on to an address of these was taken by a new one.
-    pub replaced: Vec<(u64, Vec<String>)>,
+    /// A new primary acknowledged its first event; one for each that took over.
+    pub serving: Vec<u64>,
 }
 
 /// What a fault can reach. It may be left as the fault left it, with servers dead that others replaced.
@@ -115,30 +115,33 @@ impl Stage {
         self.moments().over.get_or_insert_with(now_us);
     }
 
-    /// Kills the primary that is struck, and waits until another one has taken its place: then the fault is over.
+    /// Kills the primary that is struck. The fault is over when another one has taken its place, and serves.
     pub async fn crash_failover(&self) -> &Node {
-        let befallen = self.befallen().await;
+        let (befallen, old) = (self.befallen().await, self.victim().await);
         self.struck();
+        old.kill();
         let from = now_us();
-        let new = self.ground.crash_failover(self.target()).await;
-        self.moments().replaced.push((from, befallen));
-        self.over();
+        let new = self.ground.successor(self.target(), old).await;
+        self.replaced(from, befallen).await;
         new
     }
 
-    /// Has a replica take over from the primary that is struck: then the fault is over.
+    /// Has a replica take over from the primary that is struck. The fault is over when it serves.
     pub async fn failover(&self) -> &Node {
         let befallen = self.befallen().await;
         self.struck();
         let new = self.ground.failover(self.target()).await;
-        self.moments().replaced.push((now_us(), befallen));
-        self.over();
+        self.replaced(now_us(), befallen).await;
         new
     }
 
-    /// Another primary has taken the place of the one that these addresses had.
-    pub fn replaced(&self, befallen: Vec<String>) {
-        self.moments().replaced.push((now_us(), befallen));
+    /// Whatever is published from that moment on to one of these addresses is taken by a new primary. The fault is over
+    /// when it has acknowledged something.
+    pub async fn replaced(&self, from: u64, befallen: Vec<String>) {
+        let served = || self.cast.oracle.first_acked(from, |address| befallen.iter().any(|topic| topic == address));
+        eventually("the new primary serves", PATIENCE, async || served().is_some()).await;
+        self.moments().serving.extend(served());
+        self.over();
     }
 
     /// The topics that have the primary which is struck.

@@ -7,15 +7,30 @@ impl Oracle {
     /// When this client held all that it was owed of what was acknowledged until `until`: the last of these was delivered
     /// or resynced then. `None` if some of it is still owed; 0 if there was nothing.
     pub fn converged(&self, record: &Record, until: u64) -> Option<u64> {
+        self.last_held(record, |acked, _| acked <= until)
+    }
+
+    /// From when on this client was up to date: the last event was held then that came to it later than `late` after it
+    /// was acknowledged. `None` if some is still owed; 0 if none came late.
+    pub fn up_to_date(&self, record: &Record, late: Duration) -> Option<u64> {
+        let late = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        self.last_held(record, |acked, held| held.is_none_or(|held| held > acked.saturating_add(late)))
+    }
+
+    /// When the last was held of all that this client is owed and that counts, by when it was acknowledged and held.
+    fn last_held(&self, record: &Record, counts: impl Fn(u64, Option<u64>) -> bool) -> Option<u64> {
         let events = self.lock();
         record.look(|entries| {
             let Some(ready) = first_ready(entries) else { return Some(0) };
             let holdings = Holdings::of(entries);
-            let due = |event: &&Published| event.ids.is_some() && event.acked <= until && ready < event.started;
             let mut last = 0;
-            for (n, event) in events.iter().enumerate().filter(|(_, event)| due(event)) {
+            for (n, event) in events.iter().enumerate().filter(|(_, event)| ready < event.started) {
                 for address in event.to.iter().filter(|address| record.follows().contains(address)) {
-                    last = last.max(holdings.since(n as u64, address, event.stored(address)?)?);
+                    let Some(stored) = event.stored(address) else { continue };
+                    let held = holdings.since(n as u64, address, stored);
+                    if counts(event.acked, held) {
+                        last = last.max(held?);
+                    }
                 }
             }
             Some(last)
@@ -25,8 +40,9 @@ impl Oracle {
     /// When the first event was acknowledged whose publish began after `from`, to an address that `fits`.
     pub fn first_acked(&self, from: u64, fits: impl Fn(&str) -> bool) -> Option<u64> {
         let events = self.lock();
-        let begun = events.iter().filter(|event| event.started > from && event.ids.is_some());
-        begun.filter(|event| event.to.iter().any(|address| fits(address))).map(|event| event.acked).min()
+        let begun = &events[events.partition_point(|event| event.started <= from)..];
+        let fitting = begun.iter().filter(|event| event.ids.is_some() && event.to.iter().any(|address| fits(address)));
+        fitting.map(|event| event.acked).min()
     }
 }
 
@@ -109,6 +125,16 @@ mod tests {
         assert_eq!(oracle.converged(&record, 40 * MS), Some(90 * MS), "the third was not acknowledged then");
         assert_eq!(oracle.converged(&record, 41 * MS), Some(95 * MS));
         assert_eq!(oracle.converged(&record, 20 * MS), Some(0), "nothing was due");
+    }
+
+    #[test]
+    fn it_is_up_to_date_when_the_last_late_one_came() {
+        let oracle = published(&[(20, 20, 21), (30, 30, 31), (40, 40, 41)]);
+        let record = client(&[(25, message(0)), (90, message(1)), (95, message(2))]);
+        let up_to_date = |late| oracle.up_to_date(&record, Duration::from_millis(late));
+        assert_eq!((up_to_date(3), up_to_date(55)), (Some(95 * MS), Some(90 * MS)));
+        assert_eq!(up_to_date(59), Some(0), "that is not late");
+        assert_eq!(oracle.up_to_date(&client(&[(25, message(0))]), Duration::from_secs(9)), None);
     }
 
     #[test]

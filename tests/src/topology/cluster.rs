@@ -102,6 +102,11 @@ impl Cluster {
         self.primary_but(slot, Some(old)).await
     }
 
+    /// The primary that takes this one's place at a slot; waits until one has.
+    pub async fn successor(&self, slot: u16, old: &Node) -> &Node {
+        self.primary_but(slot, Some(old)).await
+    }
+
     /// Lets a replica take over from a slot's primary, which lives on as its replica, and returns the new primary.
     pub async fn failover(&self, slot: u16) -> &Node {
         let old = self.primary_of(slot).await;

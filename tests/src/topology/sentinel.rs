@@ -106,7 +106,8 @@ impl Sentinel {
         }
     }
 
-    async fn successor(&self, old: &Node) -> &Node {
+    /// The primary that takes the place of this one; waits until one has.
+    pub async fn successor(&self, old: &Node) -> &Node {
         let mut found = None;
         eventually("another primary", PATIENCE, async || {
             found = self.named().await.filter(|node| node.addr() != old.addr());
