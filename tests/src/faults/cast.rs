@@ -113,7 +113,8 @@ impl Publishing {
         let mut tasks = JoinSet::new();
         for n in 0..pace.writers {
             let own: Vec<String> = topics.iter().skip(n).step_by(pace.writers).cloned().collect();
-            tasks.spawn(write(source.clone(), own, pace.pause, told.clone()));
+            let other = topics[(n + 1) % pace.writers].clone();
+            tasks.spawn(write(source.clone(), own, other, pace.pause, told.clone()));
         }
         Self { last_round, tasks: tasks.into() }
     }
@@ -127,17 +128,24 @@ impl Publishing {
     }
 }
 
+/// One event in so many is of two addresses, which may be of two partitions.
+const DOUBLE: usize = 8;
+
 /// Publishes to these in turn, and to each once more when told that it is the last round.
-async fn write(source: Source, topics: Vec<String>, pause: Duration, told: watch::Receiver<bool>) {
+async fn write(source: Source, topics: Vec<String>, other: String, pause: Duration, told: watch::Receiver<bool>) {
     let mut left = topics.len();
-    for topic in topics.iter().cycle() {
+    for (n, topic) in topics.iter().cycle().enumerate() {
         if *told.borrow() {
             if left == 0 {
                 return;
             }
             left -= 1;
         }
-        source.publish(&[topic]).await;
+        if n % DOUBLE == DOUBLE - 1 {
+            source.publish(&[topic, &other]).await;
+        } else {
+            source.publish(&[topic]).await;
+        }
         tokio::time::sleep(pause).await;
     }
 }

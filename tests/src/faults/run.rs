@@ -12,8 +12,8 @@ use crate::topology::{Layout, Server};
 pub const CONVERGED: Duration = Duration::from_secs(10);
 /// How long a twin's clients get: longer than any mechanism that is not switched off takes.
 const TWIN_CONVERGED: Duration = Duration::from_secs(6);
-/// Events between two acts of a run.
-const SOME: usize = 40;
+/// Events that the traveller misses of those that come after the fault has struck.
+const MISSED: usize = 40;
 
 impl Fault {
     /// Plays it on such a topology, and panics if a promise was broken.
@@ -49,16 +49,20 @@ impl Stage {
     pub async fn play(&self, faults: &[&Fault], patience: Duration) -> Outcome {
         self.cast.flows().await;
         self.cast.traveller.leave();
-        self.cast.more(SOME).await;
+        self.cast.more(self.calm).await;
         self.struck();
         let befalling = join_all(faults.iter().map(|fault| (fault.befall)(self)));
         let travelling = async {
-            self.cast.more(SOME).await;
+            self.cast.more(MISSED).await;
             self.cast.traveller.come_back();
         };
         join(befalling, travelling).await;
         self.cast.everywhere().await;
         self.over();
+        if self.heal {
+            self.heal().await;
+        }
+        self.cast.more(self.calm).await;
         self.cast.conclude().await;
         let verdict = self.cast.oracle.settle(self.cast.records(), patience).await;
         Outcome::of(self, verdict)

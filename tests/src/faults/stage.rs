@@ -15,11 +15,13 @@ pub struct Setting {
     settings: Vec<(String, String)>,
     without: &'static [&'static str],
     pace: Pace,
+    calm: usize,
+    heal: bool,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { gateways: 2, settings: Vec::new(), without: &[], pace: Pace::STEADY }
+        Self { gateways: 2, settings: Vec::new(), without: &[], pace: Pace::STEADY, calm: 40, heal: false }
     }
 }
 
@@ -49,6 +51,18 @@ impl Setting {
         Self { pace, ..self }
     }
 
+    /// So many events pass before a fault strikes, and after it is over.
+    #[must_use]
+    pub fn calm(self, calm: usize) -> Self {
+        Self { calm, ..self }
+    }
+
+    /// Brings back what is dead while events flow, so that another fault can follow.
+    #[must_use]
+    pub fn healing(self) -> Self {
+        Self { heal: true, ..self }
+    }
+
     /// Sets it: all gateways are ready, all clients live, and events flow.
     pub async fn raise(&self, ground: Ground) -> Stage {
         let mut setup = Setup::redis(&ground.url()).without(self.without);
@@ -57,7 +71,16 @@ impl Setting {
         }
         let gateways = setup.start_many(self.gateways).await;
         let cast = Cast::assemble(&ground, &gateways, self.pace).await;
-        Stage { ground, gateways, cast, pace: self.pace, aim: 0, moments: Mutex::default() }
+        Stage {
+            ground,
+            gateways,
+            cast,
+            pace: self.pace,
+            calm: self.calm,
+            heal: self.heal,
+            aim: 0,
+            moments: Mutex::default(),
+        }
     }
 }
 
@@ -79,6 +102,8 @@ pub struct Stage {
     pub gateways: Vec<Gateway>,
     pub cast: Cast,
     pace: Pace,
+    pub(super) calm: usize,
+    pub(super) heal: bool,
     /// Which of several is struck; any number.
     pub aim: usize,
     moments: Mutex<Moments>,
@@ -156,8 +181,8 @@ impl Stage {
         befallen
     }
 
-    /// Brings back all that is dead, and has another cast play before the same stage.
-    pub async fn reset(&mut self) {
+    /// Brings back all that is dead.
+    pub async fn heal(&self) {
         self.ground.heal().await;
         for gateway in &self.gateways {
             if !gateway.is_up() {
@@ -165,6 +190,10 @@ impl Stage {
             }
             gateway.ready().await;
         }
+    }
+
+    /// Has another cast play before the same stage, which is in order.
+    pub async fn recast(&mut self) {
         self.cast = Cast::assemble(&self.ground, &self.gateways, self.pace).await;
         *self.moments() = Moments::default();
     }
