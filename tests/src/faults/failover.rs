@@ -8,7 +8,7 @@ const KINDS: &[Kind] = &[Kind::Sentinel, Kind::Cluster];
 pub const FAULTS: &[Fault] = &[
     Fault {
         name: "failover::crash",
-        incident: "The machine of a primary dies, and a replica is promoted.",
+        incident: "The machine of a primary dies, a gateway on it stalls, and a replica is promoted.",
         kinds: KINDS,
         twin: Twin::without(&["journal", "run"]),
         befall: |stage| Box::pin(crash(stage)),
@@ -24,8 +24,11 @@ pub const FAULTS: &[Fault] = &[
     },
 ];
 
+/// The gateway that stalls misses the first events of the new primary, however quick it is afterwards.
 async fn crash(stage: &Stage) {
+    stage.refuge().freeze();
     stage.crash_failover().await;
+    stage.refuge().thaw();
 }
 
 async fn ordered(stage: &Stage) {
