@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tidings_tests::faults::Outcome;
+use tidings_tests::faults::outcome::{Outcome, Recovery};
 
 /// The sums.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds a round of so many faults, and tells it in a line.
+    /// Adds a round of so many faults, and tells it in a line, times for the median and the last client.
     pub fn add(&mut self, faults: usize, outcome: &Outcome) -> String {
         let Outcome { verdict, lasted, recovery, from_serving } = outcome;
         self.rounds += 1;
@@ -31,9 +31,12 @@ impl Tally {
         self.resynced += verdict.resynced;
         self.neither += verdict.lost;
         self.worst = self.worst.max(recovery.worst);
-        let serving = from_serving.map(|recovery| format!(", from serving {recovery}")).unwrap_or_default();
-        let (events, lost) = (verdict.events, verdict.lost);
-        format!("{events} events, lasted {lasted:.2?}, converged after {recovery}{serving}, neither {lost}")
+        let times =
+            |recovery: &Recovery| format!("{:.1}/{:.1} s", recovery.median.as_secs_f64(), recovery.worst.as_secs_f64());
+        let serving = from_serving.as_ref().map(|recovery| format!(", from serving {}", times(recovery)));
+        let (events, lost, lasted) = (verdict.events, verdict.lost, lasted.as_secs_f64());
+        let (recovery, serving) = (times(recovery), serving.unwrap_or_default());
+        format!("{events} events, neither {lost}, lasted {lasted:.1} s, converged after {recovery}{serving}")
     }
 
     /// As columns of a table.
@@ -49,7 +52,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{rounds} rounds, {faults} faults: {events} events published; of what clients were owed {delivered} delivered, \
-             {resynced} resynced, {neither} neither; the slowest client took {worst:.1?}"
+             {resynced} resynced, {neither} neither; the slowest client took {:.1} s",
+            worst.as_secs_f64()
         )
     }
 }

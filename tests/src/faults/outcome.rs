@@ -13,6 +13,9 @@ const AFTER_FAILOVER: Duration = Duration::from_secs(5);
 /// An event that came so long after it was acknowledged tells of a client that was left behind; less, of a busy machine.
 const LATE: Duration = Duration::from_millis(100);
 
+/// What was acknowledged later than this after the new primary served says nothing about the failover.
+const SERVED: Duration = Duration::from_secs(1);
+
 /// What came of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -56,13 +59,15 @@ impl Outcome {
             cast.records().into_iter().filter_map(|record| moment(record)).collect()
         };
         let converged = of_all(&|record| cast.oracle.converged(record, over));
-        let up_to_date = of_all(&|record| cast.oracle.up_to_date(record, LATE));
-        let serving = moments.serving.iter().max();
+        let from_serving = moments.serving.iter().max().map(|serving| {
+            let until = serving.saturating_add(SERVED.as_micros() as u64);
+            Recovery::between(*serving, &of_all(&|record| cast.oracle.up_to_date(record, until, LATE)))
+        });
         Self {
             verdict,
             lasted: Duration::from_micros(over.saturating_sub(struck)),
             recovery: Recovery::between(struck, &converged),
-            from_serving: serving.map(|serving| Recovery::between(*serving, &up_to_date)),
+            from_serving,
         }
     }
 
@@ -76,7 +81,11 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the fault lasted {:.2?}; converged after {}", self.lasted, self.recovery)?;
+        if self.verdict.lost > 0 {
+            writeln!(f, "the fault lasted {:.2} s; not all clients converged", self.lasted.as_secs_f64())?;
+            return self.verdict.fmt(f);
+        }
+        write!(f, "the fault lasted {:.2} s; converged after {}", self.lasted.as_secs_f64(), self.recovery)?;
         if let Some(from_serving) = &self.from_serving {
             write!(f, "; from the new primary's serving {from_serving}")?;
         }
@@ -87,7 +96,7 @@ impl fmt::Display for Outcome {
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2?} at the median, {:.2?} at worst", self.median, self.worst)
+        write!(f, "{:.2} s at the median, {:.2} s at worst", self.median.as_secs_f64(), self.worst.as_secs_f64())
     }
 }
 

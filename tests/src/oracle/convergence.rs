@@ -10,11 +10,12 @@ impl Oracle {
         self.last_held(record, |acked, _| acked <= until)
     }
 
-    /// From when on this client was up to date: the last event was held then that came to it later than `late` after it
-    /// was acknowledged. `None` if some is still owed; 0 if none came late.
-    pub fn up_to_date(&self, record: &Record, late: Duration) -> Option<u64> {
+    /// From when on this client was up to date: of what was acknowledged until `until`, the last that came to it later
+    /// than `late` after that was held then. `None` if some is still owed; 0 if none came late.
+    pub fn up_to_date(&self, record: &Record, until: u64, late: Duration) -> Option<u64> {
         let late = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-        self.last_held(record, |acked, held| held.is_none_or(|held| held > acked.saturating_add(late)))
+        let came_late = |acked: u64, held: Option<u64>| held.is_none_or(|held| held > acked.saturating_add(late));
+        self.last_held(record, |acked, held| acked <= until && came_late(acked, held))
     }
 
     /// When the last was held of all that this client is owed and that counts, by when it was acknowledged and held.
@@ -131,10 +132,15 @@ mod tests {
     fn it_is_up_to_date_when_the_last_late_one_came() {
         let oracle = published(&[(20, 20, 21), (30, 30, 31), (40, 40, 41)]);
         let record = client(&[(25, message(0)), (90, message(1)), (95, message(2))]);
-        let up_to_date = |late| oracle.up_to_date(&record, Duration::from_millis(late));
+        let up_to_date = |late| oracle.up_to_date(&record, 41 * MS, Duration::from_millis(late));
         assert_eq!((up_to_date(3), up_to_date(55)), (Some(95 * MS), Some(90 * MS)));
         assert_eq!(up_to_date(59), Some(0), "that is not late");
-        assert_eq!(oracle.up_to_date(&client(&[(25, message(0))]), Duration::from_secs(9)), None);
+        assert_eq!(
+            oracle.up_to_date(&record, 40 * MS, Duration::from_millis(3)),
+            Some(90 * MS),
+            "the third is not asked"
+        );
+        assert_eq!(oracle.up_to_date(&client(&[(25, message(0))]), 41 * MS, Duration::from_secs(9)), None);
     }
 
     #[test]
