@@ -12,6 +12,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::faults::Strikes;
 
     #[test]
     fn each_has_a_name_of_its_own_an_incident_and_a_twin() {
@@ -33,5 +34,16 @@ mod tests {
                 fault.name
             );
         }
+    }
+
+    #[test]
+    fn only_what_strikes_something_else_mingles() {
+        let of = |strikes| Fault { strikes, ..Fault::PLAIN };
+        let mingle = |one, other| of(one).mingles_with(&of(other));
+        let all = [Strikes::Servers, Strikes::Links, Strikes::Gateways, Strikes::Machines];
+        assert!(all.iter().all(|strikes| !mingle(*strikes, *strikes)));
+        assert!(mingle(Strikes::Servers, Strikes::Links) && mingle(Strikes::Gateways, Strikes::Servers));
+        assert!(mingle(Strikes::Machines, Strikes::Links));
+        assert!(!mingle(Strikes::Machines, Strikes::Servers) && !mingle(Strikes::Gateways, Strikes::Machines));
     }
 }

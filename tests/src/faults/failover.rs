@@ -1,6 +1,6 @@
 //! What befalls a primary that another one takes over from.
 
-use super::{Fault, Kind, Stage, Twin};
+use super::{Fault, Kind, Stage, Strikes, Twin};
 
 const KINDS: &[Kind] = &[Kind::Sentinel, Kind::Cluster];
 
@@ -10,6 +10,7 @@ pub const FAULTS: &[Fault] = &[
         name: "failover::crash",
         incident: "The machine of a primary dies, a gateway on it stalls, and a replica is promoted.",
         kinds: KINDS,
+        strikes: Strikes::Machines,
         twin: Twin::without(&["journal", "run"]),
         befall: |stage| Box::pin(crash(stage)),
         ..Fault::PLAIN

@@ -52,7 +52,9 @@ impl Fault {
 
     /// Whether both can be under way at once: what one does to servers would be undone, or made impossible, by another.
     pub fn mingles_with(&self, other: &Self) -> bool {
-        self.strikes != other.strikes
+        let both = [self.strikes, other.strikes];
+        // A machine takes what runs on it along.
+        both[0] != both[1] && (!both.contains(&Strikes::Machines) || both.contains(&Strikes::Links))
     }
 }
 
@@ -71,6 +73,8 @@ pub enum Strikes {
     Links,
     /// Gateways.
     Gateways,
+    /// Machines, on which servers and gateways run.
+    Machines,
 }
 
 /// The same fault without the mechanism that makes up for it: something must be lost then, or the fault shows nothing.

@@ -1,6 +1,6 @@
 //! What befalls the process of a server that nothing takes over from, or that is back before anything does.
 
-use super::{Fault, Kind, Stage, Twin};
+use super::{Fault, Kind, Stage, Strikes, Twin};
 use crate::topology::Layout;
 
 /// All of this family.
@@ -19,6 +19,7 @@ pub const FAULTS: &[Fault] = &[
         name: "server::machine_rebooted",
         incident: "The machine of Redis, which keeps nothing on disk, and of one of the gateways reboots.",
         kinds: &[Kind::Standalone],
+        strikes: Strikes::Machines,
         twin: Twin::without(&["epoch"]),
         befall: |stage| Box::pin(machine_rebooted(stage)),
         ..Fault::PLAIN
