@@ -4,13 +4,26 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisResult, Script};
+use redis::{FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use tidings_publisher::store::Server;
 use tidings_shared::script::{self, Call};
 
 use super::node::Node;
 use crate::store::session::StoreError;
 use crate::without::{Mechanism, Without};
+
+/// One of them.
+pub(super) struct Script {
+    text: &'static str,
+    /// The name by which servers know it.
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+}
 
 /// All that a gateway runs.
 pub(super) struct Scripts {
@@ -19,7 +32,7 @@ pub(super) struct Scripts {
     pub(super) missed: Script,
     without: Without,
     /// Who was sent which, if nobody is to be sent one again.
-    sent: Mutex<HashSet<(Server, String)>>,
+    sent: Mutex<HashSet<(Server, &'static str)>>,
 }
 
 impl Scripts {
@@ -42,42 +55,30 @@ impl Scripts {
         (node, connection): (&Node, &mut MultiplexedConnection),
         what: &'static str,
     ) -> Result<T, StoreError> {
-        let answer = match self.without.lacks(Mechanism::Scripts) && self.was_sent(node, script) {
-            true => by_hash(script, call, connection).await,
-            false => in_whole(script, call, connection).await,
+        let unknown = |error: &RedisError| error.kind() == ServerErrorKind::NoScript.into();
+        let answer = match run(("EVALSHA", &script.hash), call, connection).await {
+            // Not its name again after it was told: it may be forgotten in between.
+            Err(error) if unknown(&error) && self.may_send(node, script) => {
+                run(("EVAL", script.text), call, connection).await
+            }
+            answer => answer,
         };
         answer.map_err(|error| node.failed(what, error))
     }
 
-    fn was_sent(&self, node: &Node, script: &Script) -> bool {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        !sent.insert((node.server.clone(), script.get_hash().to_owned()))
+    fn may_send(&self, node: &Node, script: &Script) -> bool {
+        let sent = || self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.without.lacks(Mechanism::Scripts) || sent().insert((node.server.clone(), script.text))
     }
 }
 
-/// By its hash, and in whole to a server that does not know it.
-async fn in_whole<T: FromRedisValue>(
-    script: &Script,
+/// Runs it by its hash, which the server should know, or by its text.
+async fn run<T: FromRedisValue>(
+    (command, script): (&str, &str),
     call: &Call,
     connection: &mut MultiplexedConnection,
 ) -> RedisResult<T> {
-    let mut invocation = script.prepare_invoke();
-    call.keys.iter().for_each(|key| {
-        invocation.key(key);
-    });
-    call.args.iter().for_each(|arg| {
-        invocation.arg(arg);
-    });
-    invocation.invoke_async(connection).await
-}
-
-/// By its hash, to a server that should know it.
-async fn by_hash<T: FromRedisValue>(
-    script: &Script,
-    call: &Call,
-    connection: &mut MultiplexedConnection,
-) -> RedisResult<T> {
-    let mut command = redis::cmd("EVALSHA");
-    command.arg(script.get_hash()).arg(call.keys.len()).arg(&call.keys).arg(&call.args);
+    let mut command = redis::cmd(command);
+    command.arg(script).arg(call.keys.len()).arg(&call.keys).arg(&call.args);
     command.query_async(connection).await
 }
