@@ -284,6 +284,19 @@ async fn streams_that_publishers_kept_by_their_own_measure_are_another_history()
 }
 
 #[tokio::test]
+async fn a_journal_that_is_gone_is_another_history() {
+    let mut store = Store::start().await;
+    let told = store.attach(7, "run", RETENTION).await.0;
+    assert_eq!(store.publish(&["a"]).await.epoch, told);
+    store.command::<()>("DEL {tidings:0}:j").await;
+    assert_eq!(store.beacon(8, "run", Id::ZERO, None).await.0, epoch(8).to_string());
+    assert_eq!(store.publish(&["a"]).await.epoch, epoch(8).to_string());
+    store.command::<()>("DEL {tidings:0}:j").await;
+    assert_eq!(store.publish(&["a"]).await.epoch, epoch(1).to_string());
+    assert_eq!(store.beacon(9, "run", Id::ZERO, None).await.0, epoch(1).to_string());
+}
+
+#[tokio::test]
 async fn ids_stay_above_what_a_gateway_has_seen() {
     let mut store = Store::start().await;
     store.publish(&["a"]).await;

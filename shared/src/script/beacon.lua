@@ -19,11 +19,13 @@ local attaching = ARGV[5] == '1'
 -- A server that is not the one before may have lost writes. So may the same one if it was a replica meanwhile: each time
 -- it becomes a primary its replication id is another. Keeping streams longer than before makes places look young
 -- whose streams are gone already; so do streams from before any gateway set an age, which publishers kept by their own.
--- All of these make the history another one.
+-- So does a journal that is gone, which never expires: nobody can learn what was missed. All of these make the history
+-- another one.
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
+local journal = redis.call('EXISTS', KEYS[1]) == 1
 local other_server = ARGV[4] ~= '' and (kept[2] and kept[2] ~= ARGV[4] or kept[4] and kept[4] ~= replid)
 local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3]) or not kept[3]
-if not epoch or other_server or longer then
+if not epoch or not journal or other_server or longer then
   epoch = ARGV[3]
 end
 if epoch ~= kept[1] or kept[2] ~= ARGV[4] or kept[4] ~= replid or attaching then
@@ -37,7 +39,7 @@ local last = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)
 if above(ARGV[2], last) then
   last = ARGV[2]
 end
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if not journal then
   redis.call('XADD', KEYS[1], last, 'beacon', '')
 else
   local info = redis.call('XINFO', 'STREAM', KEYS[1])

@@ -5,9 +5,12 @@
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
 local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal')
 local epoch = kept[1]
-if not epoch then
+local function begin()
   epoch = ARGV[2]
   redis.call('HSET', KEYS[2], 'epoch', epoch)
+end
+if not epoch then
+  begin()
 end
 local key_age = tonumber(ARGV[6])
 if key_age > 0 then
@@ -21,7 +24,13 @@ for i = 7, #ARGV do
   entry[#entry + 1] = 'a'
   entry[#entry + 1] = ARGV[i]
 end
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', kept[4] or ARGV[5], '*', unpack(entry))
+local journal = kept[4] or ARGV[5]
+local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', journal, '*', unpack(entry))
+if not id then
+  -- No journal ever expires. Where it is gone, nobody can learn what was missed: another history begins.
+  begin()
+  id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', journal, '*', unpack(entry))
+end
 -- By the id, not by the clock, which may have stepped back below it: so a place is too old before its stream is gone.
 local gone = string.format('%.0f', tonumber(string.match(id, '^%d+')) + tonumber(kept[3] or ARGV[4]))
 local sent = '1 ' .. id .. ' ' .. epoch .. ' ' .. ARGV[1]
