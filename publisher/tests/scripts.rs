@@ -297,6 +297,18 @@ async fn a_journal_that_is_gone_is_another_history() {
 }
 
 #[tokio::test]
+async fn a_history_may_begin_below_streams_of_one_that_is_gone() {
+    let mut store = Store::start().await;
+    store.publish(&["a"]).await;
+    store.command::<()>("XSETID {tidings:0}:t:a 99999999999999-0").await;
+    store.command::<()>("DEL {tidings:0}:j").await;
+    let published = store.publish(&["a"]).await;
+    assert_eq!(store.command::<i64>("XLEN {tidings:0}:t:a").await, 1);
+    assert!(store.publish(&["a"]).await.id > published.id);
+    assert_eq!(store.command::<i64>("XLEN {tidings:0}:t:a").await, 2);
+}
+
+#[tokio::test]
 async fn ids_stay_above_what_a_gateway_has_seen() {
     let mut store = Store::start().await;
     store.publish(&["a"]).await;
