@@ -57,6 +57,10 @@ impl Stage {
             self.cast.traveller.come_back();
         };
         join(befalling, travelling).await;
+        if faults.len() > 1 {
+            // The first that told so was not the last.
+            self.moments().over = None;
+        }
         self.cast.everywhere().await;
         self.over();
         if self.heal {
