@@ -110,9 +110,10 @@ impl Ground {
 
     /// All primaries; waits while one is missing.
     pub async fn primaries(&self) -> Vec<&Node> {
+        let slots: Vec<u16> =
+            self.partitions().all().map(|partition| Namespace::default().keys(partition).slot()).collect();
         let mut primaries: Vec<&Node> = Vec::new();
-        for partition in self.partitions().all() {
-            let primary = self.primary_at(Namespace::default().keys(partition).slot()).await;
+        for primary in self.primaries_at(&slots).await {
             if !primaries.iter().any(|known| known.addr() == primary.addr()) {
                 primaries.push(primary);
             }
@@ -126,10 +127,23 @@ impl Ground {
     }
 
     async fn primary_at(&self, slot: u16) -> &Node {
+        self.primaries_at(&[slot]).await[0]
+    }
+
+    /// Which of these have their primary in common with this address.
+    pub async fn beside<'a>(&self, address: &str, others: &'a [String]) -> Vec<&'a String> {
+        let primary = self.primary_of(address).await.addr();
+        let slots: Vec<u16> = others.iter().map(|other| self.slot_of(other)).collect();
+        let primaries = self.primaries_at(&slots).await;
+        others.iter().zip(primaries).filter(|(_, other)| other.addr() == primary).map(|(other, _)| other).collect()
+    }
+
+    /// The primary of each of these slots.
+    async fn primaries_at(&self, slots: &[u16]) -> Vec<&Node> {
         match self {
-            Self::Standalone(redis) => redis,
-            Self::Sentinel(sentinel) => sentinel.primary().await,
-            Self::Cluster(cluster) => cluster.primary_of(slot).await,
+            Self::Standalone(redis) => vec![redis; slots.len()],
+            Self::Sentinel(sentinel) => vec![sentinel.primary().await; slots.len()],
+            Self::Cluster(cluster) => cluster.primaries_of(slots).await,
         }
     }
 
@@ -140,11 +154,6 @@ impl Ground {
             Self::Sentinel(sentinel) => sentinel.replicas().await,
             Self::Cluster(cluster) => cluster.replicas_of(self.slot_of(address)).await,
         }
-    }
-
-    /// Whether both addresses have one primary, as things are.
-    pub async fn is_together(&self, address: &str, other: &str) -> bool {
-        self.primary_of(address).await.addr() == self.primary_of(other).await.addr()
     }
 
     /// The slot of an address, where there are slots.

@@ -171,14 +171,7 @@ impl Stage {
 
     /// The topics that have the primary which is struck.
     pub async fn befallen(&self) -> Vec<String> {
-        let victim = self.victim().await.addr();
-        let mut befallen = Vec::new();
-        for topic in &self.cast.topics {
-            if self.ground.primary_of(topic).await.addr() == victim {
-                befallen.push(topic.clone());
-            }
-        }
-        befallen
+        self.ground.beside(self.target(), &self.cast.topics).await.into_iter().cloned().collect()
     }
 
     /// Brings back all that is dead.

@@ -74,7 +74,19 @@ impl Cluster {
 
     /// The node that serves a slot; waits while none does, as until a failover is through.
     pub async fn primary_of(&self, slot: u16) -> &Node {
-        self.primary_but(slot, None).await
+        self.primaries_of(&[slot]).await[0]
+    }
+
+    /// The node that serves each of these slots; waits while one of them has none.
+    pub async fn primaries_of(&self, slots: &[u16]) -> Vec<&Node> {
+        let mut found = Vec::new();
+        eventually(&format!("primaries serve the slots {slots:?}"), PATIENCE, async || {
+            let claims = self.claims().await;
+            found = slots.iter().filter_map(|slot| holder(&claims, *slot)).collect();
+            found.len() == slots.len()
+        })
+        .await;
+        found
     }
 
     /// The nodes that replicate the slot's primary and are up.
@@ -99,12 +111,18 @@ impl Cluster {
     pub async fn crash_failover(&self, slot: u16) -> &Node {
         let old = self.primary_of(slot).await;
         old.kill();
-        self.primary_but(slot, Some(old)).await
+        self.successor(slot, old).await
     }
 
     /// The primary that takes this one's place at a slot; waits until one has.
     pub async fn successor(&self, slot: u16, old: &Node) -> &Node {
-        self.primary_but(slot, Some(old)).await
+        let mut found = None;
+        eventually(&format!("another primary serves slot {slot}"), PATIENCE, async || {
+            found = holder(&self.claims().await, slot).filter(|node| node.addr() != old.addr());
+            found.is_some()
+        })
+        .await;
+        found.expect("it was found")
     }
 
     /// Lets a replica take over from a slot's primary, which lives on as its replica, and returns the new primary.
@@ -112,7 +130,7 @@ impl Cluster {
         let old = self.primary_of(slot).await;
         let replica = *self.replicas_of(slot).await.first().expect("the slot has a replica");
         told(replica, &["FAILOVER"]).await;
-        self.primary_but(slot, Some(old)).await
+        self.successor(slot, old).await
     }
 
     /// Moves a slot and its keys to another primary.
@@ -198,21 +216,13 @@ impl Cluster {
         .await;
     }
 
-    async fn primary_but(&self, slot: u16, old: Option<&Node>) -> &Node {
-        let mut found = None;
-        eventually(&format!("a primary serves slot {slot}"), PATIENCE, async || {
-            let mut best = 0;
-            for node in self.nodes.iter().filter(|node| node.is_up()) {
-                let own = view(node).await.and_then(|view| view.own().cloned());
-                if let Some(own) = own.filter(|own| own.serves(slot) && own.epoch >= best) {
-                    (best, found) = (own.epoch, Some(node));
-                }
-            }
-            found = found.filter(|node| old.is_none_or(|old| old.addr() != node.addr()));
-            found.is_some()
-        })
-        .await;
-        found.expect("it was found")
+    /// What each node that is up says of itself.
+    async fn claims(&self) -> Vec<(&Node, View)> {
+        let mut claims = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            claims.extend(view(node).await.map(|view| (node, view)));
+        }
+        claims
     }
 
     async fn is_settled(&self) -> bool {
@@ -235,6 +245,12 @@ impl Cluster {
         };
         views.iter().all(|view| well(view) && view.shares() == views[0].shares())
     }
+}
+
+/// Who holds a slot: of those that claim it, the one with the newest claim.
+fn holder<'a>(claims: &[(&'a Node, View)], slot: u16) -> Option<&'a Node> {
+    let claiming = claims.iter().filter_map(|(node, view)| Some((*node, view.own().filter(|own| own.serves(slot))?)));
+    claiming.max_by_key(|(_, own)| own.epoch).map(|(node, _)| node)
 }
 
 /// What a node knows, if it answers.
