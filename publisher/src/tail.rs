@@ -46,8 +46,8 @@ pub struct Follow {
     pub cursor: Option<String>,
     /// Only for `redis://`.
     pub namespace: Namespace,
-    /// Only for `redis://`.
-    pub partitions: Partitions,
+    /// Only for `redis://`; as many as such a store has by default, without one.
+    pub partitions: Option<Partitions>,
     /// Only for `rediss://`.
     pub tls: TlsFiles,
 }

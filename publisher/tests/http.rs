@@ -182,7 +182,7 @@ async fn a_tail_comes_back_where_it_was() {
         addresses: vec!["a".parse().unwrap(), "@u".parse().unwrap()],
         cursor: Some("c0".to_owned()),
         namespace: Namespace::default(),
-        partitions: Partitions::ONE,
+        partitions: Some(Partitions::ONE),
         tls: TlsFiles::default(),
     };
     let mut tail = Tail::start(&stub.url(), follow).await.unwrap();
@@ -215,7 +215,7 @@ async fn a_tail_ends_where_coming_back_is_of_no_use() {
         addresses,
         cursor: None,
         namespace: Namespace::default(),
-        partitions: Partitions::ONE,
+        partitions: Some(Partitions::ONE),
         tls: TlsFiles::default(),
     };
     let mut tail = Tail::start(&stub.url(), follow).await.unwrap();

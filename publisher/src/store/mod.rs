@@ -6,6 +6,7 @@
 //! | `access`, `tls` | how one server is connected to: login, database, certificates |
 //! | `map` | which server serves which slot, read from what a cluster answers; pure |
 //! | `sentinel`, `cluster` | the questions that bring a map |
+//! | `sharded` | subscribing to channels of a cluster |
 //! | `verdict` | what an error of a server means for the next step; pure |
 
 mod access;
@@ -13,12 +14,14 @@ mod cluster;
 mod map;
 mod primaries;
 mod sentinel;
+mod sharded;
 mod tls;
 mod verdict;
 
 pub use access::failure;
 pub use map::Map;
 pub use primaries::{Generation, Primaries};
+pub use sharded::one_by_one;
 pub use tidings_shared::store_url::{RedisUrl, Server, Topology, WrongUrl};
 pub use tls::{TlsFiles, WrongTls};
 pub use verdict::Verdict;

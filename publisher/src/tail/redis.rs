@@ -1,7 +1,7 @@
 //! Following straight from Redis: live from the channels, and from the histories what a broken connection missed.
 //!
-//! Channels and scripts share one connection. Redis answers in order, so when a script has answered, every event from
-//! before it has arrived too.
+//! Channels and scripts of a partition share one connection, to its primary. Redis answers in order, so when a script has
+//! answered, every event of the partition from before it has arrived too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -9,36 +9,43 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Msg, ProtocolVersion, PushInfo, PushKind};
 use tidings_shared::script::{self, Span};
-use tidings_shared::{Address, Cursor, Id};
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tidings_shared::{Address, Cursor, Id, Partitions};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::history::History;
 use super::slice::{Arrived, Slice, Step};
 use super::{Follow, Line, Reason};
+use crate::Error;
 use crate::backoff::Backoff;
-use crate::store::{Generation, Primaries, RedisUrl, Server, failure};
-use crate::{Error, ErrorKind};
+use crate::store::{Generation, Primaries, RedisUrl, Server, failure, one_by_one};
 
 /// What is followed in Redis.
 pub(super) struct RedisTail {
     primaries: Primaries,
-    /// Which telling of the primary `wire` goes by.
+    /// Which telling of the primaries `wires` goes by.
     told: Generation,
     slices: Vec<Slice>,
     /// Up to where lines were put into `pending`.
     cursor: Cursor,
-    wire: Option<Wire>,
+    wires: Option<Wires>,
     backoff: Backoff,
     pending: VecDeque<Line>,
 }
 
+/// The connections, of which one that breaks ends all: what was missed meanwhile is read, and that is little.
+struct Wires {
+    /// To the primary of each slice; those that have the same one share it.
+    of: Vec<Wire>,
+    /// What all of them bring. Without a bound: what Redis sent is told, however slow the terminal.
+    pushes: UnboundedReceiver<PushInfo>,
+    next_check: Instant,
+}
+
+#[derive(Clone)]
 struct Wire {
     connection: MultiplexedConnection,
     server: Server,
-    /// Without a bound: what Redis sent is told, however slow the terminal.
-    pushes: UnboundedReceiver<PushInfo>,
-    next_check: Instant,
 }
 
 /// How often the connection is proved to be alive.
@@ -50,27 +57,24 @@ const MISSED_BYTES: u64 = 64 * 1024 * 1024;
 
 impl RedisTail {
     pub(super) async fn start(url: &RedisUrl, follow: Follow) -> Result<Self, Error> {
-        if url.is_cluster() {
-            let told = "tail cannot follow a cluster yet; follow a gateway by http://host[:port]";
-            return Err(Error::told(ErrorKind::InvalidUrl, told));
-        }
         let primaries = Primaries::new(url, follow.tls.clone(), ANSWER)?;
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        let cursor = Cursor::new(follow.partitions);
+        let partitions = follow.partitions.unwrap_or(url.partitions());
+        let cursor = Cursor::new(partitions);
         let mut tail =
-            Self { primaries, told: 0, slices: Vec::new(), cursor, wire: None, backoff, pending: VecDeque::new() };
-        tail.begin(&follow);
+            Self { primaries, told: 0, slices: Vec::new(), cursor, wires: None, backoff, pending: VecDeque::new() };
+        tail.begin(&follow, partitions);
         tail.connect().await?;
         Ok(tail)
     }
 
     /// Sorts the addresses by partition. Where a cursor was given and has no place for one, it is resynced.
-    fn begin(&mut self, follow: &Follow) {
+    fn begin(&mut self, follow: &Follow, partitions: Partitions) {
         let given = follow.cursor.as_deref();
-        let from = given.and_then(|text| Cursor::decode(text, follow.partitions).ok());
+        let from = given.and_then(|text| Cursor::decode(text, partitions).ok());
         let mut split: BTreeMap<_, Vec<Address>> = BTreeMap::new();
         for address in &follow.addresses {
-            let addresses = split.entry(follow.partitions.of(address)).or_default();
+            let addresses = split.entry(partitions.of(address)).or_default();
             if !addresses.contains(address) {
                 addresses.push(address.clone());
             }
@@ -90,11 +94,11 @@ impl RedisTail {
             if let Some(line) = self.pending.pop_front() {
                 return Ok(line);
             }
-            let Some(wire) = &mut self.wire else {
+            let Some(wires) = &mut self.wires else {
                 self.come_back().await?;
                 continue;
             };
-            match timeout_at(wire.next_check, wire.pushes.recv()).await {
+            match timeout_at(wires.next_check, wires.pushes.recv()).await {
                 Ok(Some(push)) => self.take(push),
                 Ok(None) => self.lose("the connection to Redis is lost"),
                 Err(_) => {
@@ -109,28 +113,30 @@ impl RedisTail {
     /// Connects, subscribes, and then reads what was missed: nothing can fall between.
     async fn connect(&mut self) -> Result<(), Error> {
         let (sender, pushes) = mpsc::unbounded_channel();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ANSWER))
-            .set_response_timeout(Some(ANSWER))
-            .set_push_sender(sender);
-        let (server, told) = self.primaries.of(0).await?;
+        let (map, told) = self.primaries.map().await?;
         self.told = told;
-        let mut connection = self.primaries.connect(&server, ProtocolVersion::RESP3, &config).await?;
-        let channels: Vec<String> = self.slices.iter().flat_map(Slice::channels).collect();
-        connection.subscribe(&channels).await.map_err(|error| failure(&server, error))?;
-        let mut histories = Vec::with_capacity(self.slices.len());
+        let mut open: BTreeMap<Server, Wire> = BTreeMap::new();
+        let (mut of, mut histories) = (Vec::new(), Vec::new());
         for slice in &self.slices {
+            let server = map.served(slice.keys.slot())?;
+            let mut wire = match open.get(server) {
+                Some(wire) => wire.clone(),
+                None => Wire::open(&self.primaries, server, &sender).await?,
+            };
+            open.insert(server.clone(), wire.clone());
+            wire.subscribe(slice.channels().collect(), self.primaries.is_cluster()).await?;
             // Without a place nothing was missed, and only the end of the history is asked for.
             let addresses = if slice.place.is_some() { slice.addresses.as_slice() } else { &[] };
             let after = Span::After(slice.place.map_or(Id::ZERO, |place| place.id));
             let call = script::history(&slice.keys, addresses, after, MISSED_BYTES);
-            histories.push(History::read(&mut connection, &server, call).await?);
+            histories.push(History::read(&mut wire.connection, &wire.server, call).await?);
+            of.push(wire);
         }
         for (at, history) in histories.into_iter().enumerate() {
             let steps = self.slices[at].catch_up(&history);
             self.show(at, steps);
         }
-        self.wire = Some(Wire { connection, server, pushes, next_check: Instant::now() + CHECK });
+        self.wires = Some(Wires { of, pushes, next_check: Instant::now() + CHECK });
         let topics: Vec<String> =
             self.slices.iter().flat_map(|slice| &slice.addresses).map(Address::to_string).collect();
         self.control("tidings.ready", serde_json::json!({ "topics": topics }).to_string());
@@ -155,20 +161,24 @@ impl RedisTail {
     }
 
     fn lose(&mut self, why: &str) {
-        self.wire = None;
-        self.pending.push_back(Line::Notice(format!("{why}; coming back")));
+        if self.wires.take().is_some() {
+            self.pending.push_back(Line::Notice(format!("{why}; coming back")));
+        }
     }
 
     /// Takes a push, and all that arrived with it: an event to several addresses is told once, with all of them.
     fn take(&mut self, first: PushInfo) {
         let mut pushes = vec![first];
-        if let Some(wire) = &mut self.wire {
-            pushes.extend(std::iter::from_fn(|| wire.pushes.try_recv().ok()));
+        if let Some(wires) = &mut self.wires {
+            pushes.extend(std::iter::from_fn(|| wires.pushes.try_recv().ok()));
         }
         let mut held: Option<(usize, Arrived)> = None;
         for push in pushes {
-            if push.kind == PushKind::Disconnection {
-                self.lose("the connection to Redis is lost");
+            match push.kind {
+                PushKind::Disconnection => self.lose("the connection to Redis is lost"),
+                // We end none, and a server of a cluster does when the slot is no longer its own.
+                PushKind::SUnsubscribe => self.lose("the slot moved to another server"),
+                _ => {}
             }
             let Some((at, arrived)) = self.read(push) else { continue };
             match &mut held {
@@ -207,12 +217,13 @@ impl RedisTail {
     /// Proves that the connection lives, and moves the places of quiet partitions on, so that they stay young.
     async fn check(&mut self) -> Result<(), Error> {
         for at in 0..self.slices.len() {
-            let Some(wire) = &mut self.wire else { return Ok(()) };
-            wire.next_check = Instant::now() + CHECK;
+            let Some(wires) = &mut self.wires else { return Ok(()) };
+            wires.next_check = Instant::now() + CHECK;
             let call = script::history(&self.slices[at].keys, &[], Span::Latest, 1);
-            let end = History::read(&mut wire.connection, &wire.server, call).await?.end;
+            let Wire { connection, server } = &mut wires.of[at];
+            let end = History::read(connection, server, call).await?.end;
             // All that was published before the answer has arrived by now: tell it first.
-            if let Ok(push) = wire.pushes.try_recv() {
+            if let Ok(push) = wires.pushes.try_recv() {
                 self.take(push);
             }
             let steps = self.slices[at].lift(end);
@@ -243,5 +254,25 @@ impl RedisTail {
 
     fn control(&mut self, name: &str, data: String) {
         self.pending.push_back(Line::Control { name: name.to_owned(), data, cursor: Some(self.cursor.encode()) });
+    }
+}
+
+impl Wire {
+    async fn open(primaries: &Primaries, server: &Server, sender: &UnboundedSender<PushInfo>) -> Result<Self, Error> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER))
+            .set_response_timeout(Some(ANSWER))
+            .set_push_sender(sender.clone());
+        let connection = primaries.connect(server, ProtocolVersion::RESP3, &config).await?;
+        Ok(Self { connection, server: server.clone() })
+    }
+
+    /// Subscribes; from the answer on, nothing on these channels is missed.
+    async fn subscribe(&mut self, channels: Vec<String>, sharded: bool) -> Result<(), Error> {
+        let subscribed = match sharded {
+            true => one_by_one(&mut self.connection, "SSUBSCRIBE", &channels).await,
+            false => self.connection.subscribe(channels).await,
+        };
+        subscribed.map_err(|error| failure(&self.server, error))
     }
 }

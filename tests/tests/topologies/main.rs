@@ -6,6 +6,7 @@ mod faults;
 mod gateway;
 mod publisher;
 mod sentinel;
+mod tail;
 mod tls;
 
 use tidings_tests::wait::PATIENCE;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult};
-use tidings_publisher::store::{Primaries, Server, Verdict, failure};
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError};
+use tidings_publisher::store::{Primaries, Server, Verdict, failure, one_by_one};
 use tokio::time::timeout;
 
 use super::pushes::{Leaving, accept};
@@ -128,15 +128,4 @@ impl Node {
         };
         StoreError { passing, ..StoreError::new(what, failure(&self.server, error)) }
     }
-}
-
-/// A command for each channel, in one write. One command takes only channels of one slot, and the client library would
-/// take the first of its confirmations for all of them.
-async fn one_by_one(connection: &mut MultiplexedConnection, command: &str, channels: &[String]) -> RedisResult<()> {
-    let mut pipeline = Pipeline::with_capacity(channels.len());
-    for channel in channels {
-        pipeline.cmd(command).arg(channel);
-    }
-    let answers = connection.send_packed_commands(&pipeline, 0, channels.len()).await?;
-    answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
 }

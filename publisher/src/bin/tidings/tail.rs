@@ -21,8 +21,7 @@ pub async fn run(store: &StoreArgs, args: TailArgs) -> Exit {
         addresses,
         cursor: args.cursor.clone(),
         namespace: store.namespace.clone(),
-        // A cluster cannot be followed yet, so there is but one default.
-        partitions: store.partitions.unwrap_or_default(),
+        partitions: store.partitions,
         tls: store.tls(),
     };
     let url = store.url();

@@ -13,7 +13,7 @@ use crate::on_each_server;
 
 on_each_server!(crash, failover, slot_that_moves, slot_half_moved, lost_writes, shard_away, shard_silent);
 
-pub(super) fn slot_of(address: &str) -> u16 {
+pub(crate) fn slot_of(address: &str) -> u16 {
     Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
 }
 

@@ -17,6 +17,8 @@ use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Gateway, Node, Oracle, Setup, Source};
 use tokio::sync::watch;
 
+pub(crate) use cluster::slot_of;
+
 /// In all partitions of a cluster, and some of these more than once.
 const TOPICS: usize = 40;
 /// How long clients may take to converge once the fault is over: gateways that were busy connecting to a server that is
