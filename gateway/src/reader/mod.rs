@@ -48,7 +48,7 @@ use self::requests::Requests;
 use self::sessions::{Openings, Sessions, next_wait};
 use crate::frame::Encoder;
 use crate::metrics::Metrics;
-use crate::store::{Attempt, Store, StoreError};
+use crate::store::{Attempt, Session, Store, StoreError};
 use crate::without::Mechanism;
 
 /// What a channel carries.
@@ -187,7 +187,7 @@ impl Reader {
     /// Recovers over a new session, and goes on with it.
     async fn attach(&mut self, Attempt { partitions, result }: Attempt, waited: Duration, links: &mut Links) {
         let attached = match result {
-            Ok(mut session) => self.recover(&mut session).await.map(|()| session),
+            Ok(session) => self.recover_or_break(session).await,
             Err(error) => Err(error),
         };
         match attached {
@@ -197,6 +197,20 @@ impl Reader {
                 self.note_policy(links.sessions.policy());
             }
             Err(error) => self.lost(partitions, &error, next_wait(waited), links),
+        }
+    }
+
+    /// Recovers over a session for as long as it is whole: what is asked of one that broke comes to nothing, perhaps late.
+    async fn recover_or_break(&mut self, mut session: Session) -> Result<Session, StoreError> {
+        let broken = session.broken();
+        tokio::select! {
+            recovered = self.recover(&mut session) => recovered.map(|()| session),
+            () = broken => {
+                for partition in &session.partitions {
+                    self.states[partition.index()].behind |= session.is_behind();
+                }
+                Err(StoreError::new("recovering", session.end()))
+            }
         }
     }
 

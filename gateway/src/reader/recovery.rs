@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::try_join_all;
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Id, Partition};
@@ -18,7 +19,7 @@ use super::replay::{self, Told};
 use super::{Reader, Route};
 use crate::control::Reason;
 use crate::metrics::Read;
-use crate::store::{Asked, Client, Session, Status, StoreError};
+use crate::store::{Asked, Client, Missed, Session, Status, StoreError};
 use crate::without::Mechanism;
 
 /// Channels of one SUBSCRIBE.
@@ -37,19 +38,15 @@ impl Reader {
     pub(super) async fn recover(&mut self, session: &mut Session) -> Result<(), StoreError> {
         let (client, partitions) = (session.client.clone(), session.partitions.clone());
         // Before the subscriptions, or pushes of the history before would come behind those of the new one.
-        let mut attached = Vec::with_capacity(partitions.len());
-        for partition in &partitions {
-            attached.push(client.beacon(*partition, self.states[partition.index()].highest, true).await?);
-        }
+        let attached = self.beacons(&client, &partitions, true).await?;
         self.subscribe_all(&client, &partitions).await?;
-        let mut places = Vec::with_capacity(partitions.len());
-        for (partition, before) in partitions.iter().zip(attached) {
-            // And where each is only after them: from its place on a partition misses nothing, and remembers so.
-            let place = client.beacon(*partition, self.states[partition.index()].highest, false).await?;
+        // And where each is only after them: from its place on a partition misses nothing, and remembers so.
+        let places = self.beacons(&client, &partitions, false).await?;
+        for (place, before) in places.iter().zip(attached) {
             same_epoch(place.epoch, before.epoch)?;
-            places.push((*partition, place));
         }
-        for (partition, place) in places {
+        let pages = self.first_pages(&client, &partitions, &places).await?;
+        for ((partition, place), page) in partitions.iter().copied().zip(places).zip(pages) {
             let state = &mut self.states[partition.index()];
             let other_server = state.run.as_ref().is_some_and(|run| *run != session.run);
             match state.place {
@@ -62,7 +59,7 @@ impl Reader {
                 Some(_) if self.options.without.lacks(Mechanism::Journal) => {
                     self.states[partition.index()].restart(place);
                 }
-                Some(known) => self.backfill(&client, partition, known).await?,
+                Some(known) => self.backfill(&client, partition, known, page).await?,
             }
         }
         for partition in &partitions {
@@ -71,6 +68,34 @@ impl Reader {
         }
         tracing::info!(partitions = partitions.len(), addresses = self.table.len(), "connected to the store");
         Ok(())
+    }
+
+    /// Sends a beacon through each of these, all at once: a server may be far away.
+    async fn beacons(
+        &self,
+        client: &Client,
+        partitions: &[Partition],
+        attaching: bool,
+    ) -> Result<Vec<Place>, StoreError> {
+        let send = |partition: &Partition| client.beacon(*partition, self.states[partition.index()].highest, attaching);
+        try_join_all(partitions.iter().map(send)).await
+    }
+
+    /// The first page of each journal of which something is known, and whose history is still the same.
+    async fn first_pages(
+        &self,
+        client: &Client,
+        partitions: &[Partition],
+        places: &[Place],
+    ) -> Result<Vec<Option<Missed>>, StoreError> {
+        let first = async |(partition, place): (&Partition, &Place)| match self.states[partition.index()].place {
+            Some(known) if known.epoch == place.epoch => {
+                self.metrics.add_store_reads(Read::Recover, 1);
+                client.missed(*partition, known.id, None).await.map(Some)
+            }
+            _ => Ok(None),
+        };
+        try_join_all(partitions.iter().zip(places).map(first)).await
     }
 
     /// Tells of a policy that may lose history.
@@ -101,12 +126,23 @@ impl Reader {
     }
 
     /// Hands out what a partition got since `known`, its watermark.
-    async fn backfill(&mut self, client: &Client, partition: Partition, known: Place) -> Result<(), StoreError> {
+    async fn backfill(
+        &mut self,
+        client: &Client,
+        partition: Partition,
+        known: Place,
+        mut first: Option<Missed>,
+    ) -> Result<(), StoreError> {
         let mut changed: HashSet<Arc<Address>> = HashSet::new();
         let (mut after, mut last) = (known.id, None);
         loop {
-            self.metrics.add_store_reads(Read::Recover, 1);
-            let page = client.missed(partition, after, last).await?;
+            let page = match first.take() {
+                Some(page) => page,
+                None => {
+                    self.metrics.add_store_reads(Read::Recover, 1);
+                    client.missed(partition, after, last).await?
+                }
+            };
             let up_to = *last.get_or_insert(page.last);
             same_epoch(page.epoch, known.epoch)?;
             if !page.complete {

@@ -153,6 +153,15 @@ impl Session {
         }
     }
 
+    /// Waits until it breaks, while nobody receives.
+    pub fn broken(&self) -> impl Future<Output = ()> + use<> {
+        let end = Arc::clone(&self.end);
+        poll_fn(move |context| {
+            end.told.register(context.waker());
+            if end.broken.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
     /// Whether it broke because pushes came faster than they were received.
     pub fn is_behind(&self) -> bool {
         self.end.behind.load(Ordering::Acquire)
