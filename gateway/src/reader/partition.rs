@@ -10,6 +10,7 @@ use tidings_shared::{Address, Id, Partition};
 use tokio::sync::watch;
 
 use super::delivery::Dispatch;
+use super::recovery;
 use crate::frame::Encoder;
 
 /// One partition as the reader sees it.
@@ -32,6 +33,8 @@ pub struct PartitionState {
     pub run: Option<Arc<str>>,
     /// Whether the last session ended because this reader was too slow: then history is not worth reading.
     pub behind: bool,
+    /// The most bytes of one read of a recovery: fewer after one that failed.
+    pub read_bytes: u64,
     /// When the last beacon came back in this session.
     pub beacon: Instant,
     /// An event to several addresses whose end mark has not come yet.
@@ -69,6 +72,7 @@ impl PartitionState {
             attached: false,
             run: None,
             behind: false,
+            read_bytes: recovery::BYTES,
             beacon: now,
             open: None,
             stand: watch::Sender::default(),
@@ -88,6 +92,7 @@ impl PartitionState {
         self.attached = true;
         self.run = Some(Arc::clone(run));
         self.behind = false;
+        self.read_bytes = recovery::BYTES;
         self.beacon = now;
     }
 

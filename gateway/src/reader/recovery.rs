@@ -27,10 +27,14 @@ const CHANNELS: usize = 1_000;
 /// Addresses of one read.
 const ADDRESSES: usize = 200;
 /// Bytes of messages of one read.
-const BYTES: u64 = 16 * 1024 * 1024;
-/// Bytes of frames that recovering one partition may bring. Addresses beyond that are resynced: the workers could hardly
+pub(super) const BYTES: u64 = 16 * 1024 * 1024;
+/// The same where so much did not come in the time for an answer, over and over: any line takes this.
+const LEAST_BYTES: u64 = 64 * 1024;
+/// A recovery that failed is tried again with so much less: on a thin line each try takes until it is given up.
+const LESS: u64 = 16;
+/// So many full reads recovering one partition may bring. Addresses beyond that are resynced: the workers could hardly
 /// write out more than this at once, and it all stands in memory.
-const ALL_BYTES: u64 = 256 * 1024 * 1024;
+const READS: u64 = 16;
 
 impl Reader {
     /// Attaches to a new session: subscribes to all that is followed of its partitions, and hands out what was missed or
@@ -176,15 +180,22 @@ impl Reader {
         up_to: Id,
     ) -> Result<(), StoreError> {
         let place = Place { epoch: known.epoch, id: up_to };
-        let mut left = ALL_BYTES;
+        let most = self.states[partition.index()].read_bytes;
+        let mut left = READS * most;
         let mut frames = Vec::new();
         let mut lost = Vec::new();
         let mut slow = Vec::new();
         for some in addresses.chunks(ADDRESSES) {
             self.metrics.add_store_reads(Read::Recover, 1);
             let span = Span::Between(known.id, up_to);
-            let asked = Asked { partition, addresses: some, span, each: &[], bytes: BYTES.min(left) };
-            let history = client.backfill(asked).await?;
+            let asked = Asked { partition, addresses: some, span, each: &[], bytes: most.min(left) };
+            let history = match client.backfill(asked).await {
+                Ok(history) => history,
+                Err(error) => {
+                    self.states[partition.index()].read_bytes = (most / LESS).max(LEAST_BYTES);
+                    return Err(error);
+                }
+            };
             same_epoch(history.epoch, known.epoch)?;
             let read = replay::encode(&history, some, known.epoch, &self.encoder);
             for (address, Told { status, frames: read }) in some.iter().zip(read) {
