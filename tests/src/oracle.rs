@@ -41,11 +41,12 @@ impl Published {
         self.ids.as_ref()?.get(address).copied()
     }
 
-    /// From when on, in microseconds since 1970, a refetch of the address shows the change, and so a resync covers it: the clock of Redis when it was
-    /// stored. A resync that came while the publish was still being tried again covers nothing.
+    /// From when on, in microseconds since 1970, a refetch of the address shows the change, and so a resync covers it: the
+    /// clock of Redis when it was stored, or where that runs ahead, when this was known. A resync that came while the
+    /// publish was still being tried again covers nothing.
     fn stored(&self, address: &str) -> Option<u64> {
         let id = self.ids.as_ref()?.get(address)?;
-        Some(self.started.max(id.ms.saturating_mul(1000)))
+        Some(self.started.max(id.ms.saturating_mul(1000).min(self.acked)))
     }
 }
 

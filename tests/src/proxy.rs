@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -36,6 +36,8 @@ pub enum Cut {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Lane {
     frozen: bool,
+    /// How often all connections that were open went dead.
+    deaths: u32,
     delay: Duration,
     bytes_per_second: Option<u32>,
     cut_after: Option<u64>,
@@ -93,6 +95,12 @@ impl Proxy {
             settings.up.frozen = false;
             settings.down.frozen = false;
         });
+    }
+
+    /// All connections that are open now are dead that way for good: what is sent vanishes, and neither end is told. New
+    /// ones are well. So it is when a firewall forgets them, or an address moves to another machine.
+    pub fn deaden(&self, way: Way) {
+        self.settings.send_modify(|settings| settings.lane(way).deaths += 1);
     }
 
     /// Lets all bytes of that way arrive later.
@@ -172,16 +180,17 @@ async fn listen_again(port: &Port) -> TcpListener {
 }
 
 async fn link(mut near: TcpStream, target: SocketAddr, mut told: watch::Receiver<Settings>) {
-    let Ok(mut far) = TcpStream::connect(target).await else { return };
+    let begun = *told.borrow();
+    let Ok(mut far) = connect(target).await else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let cuts = told.borrow().cuts;
+    let cuts = begun.cuts;
     let (mut near_in, mut near_out) = near.split();
     let (mut far_in, mut far_out) = far.split();
     let (up, down) = (told.clone(), told.clone());
     let pumps = async {
         tokio::try_join!(
-            pump(&mut near_in, &mut far_out, Way::Up, up),
-            pump(&mut far_in, &mut near_out, Way::Down, down)
+            pump(&mut near_in, &mut far_out, Way::Up, begun, up),
+            pump(&mut far_in, &mut near_out, Way::Down, begun, down)
         )
     };
     let reset = tokio::select! {
@@ -195,6 +204,13 @@ async fn link(mut near: TcpStream, target: SocketAddr, mut told: watch::Receiver
     }
 }
 
+/// Takes little in advance, so that the server behind feels it when a lane is frozen or slow.
+async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(64 * 1024)?;
+    socket.connect(target).await
+}
+
 /// The link ends now, with a reset: the lane says so, or one end did.
 struct Reset;
 
@@ -202,13 +218,22 @@ async fn pump(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
     way: Way,
+    mut begun: Settings,
     mut told: watch::Receiver<Settings>,
 ) -> Result<(), Reset> {
+    let deaths = begun.lane(way).deaths;
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0_u64;
     loop {
         let length = from.read(&mut buffer).await.map_err(|_| Reset)?;
-        let due = Instant::now() + told.borrow().clone().lane(way).delay;
+        let lane = *told.borrow().clone().lane(way);
+        let due = Instant::now() + lane.delay;
+        if lane.deaths > deaths {
+            match length {
+                0 => return std::future::pending().await,
+                _ => continue,
+            }
+        }
         if length == 0 {
             let _ = to.shutdown().await;
             return Ok(());
@@ -323,6 +348,18 @@ mod tests {
             assert!(timeout(SHORT, socket.read(&mut [0; 9])).await.is_err());
             proxy.thaw();
             assert_eq!(socket.read(&mut [0; 9]).await.unwrap(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn deadens_what_is_open_either_way() {
+        for way in [Way::Up, Way::Down] {
+            let (proxy, mut socket) = connected().await;
+            proxy.deaden(way);
+            socket.write_all(b"x").await.unwrap();
+            socket.shutdown().await.unwrap();
+            assert!(timeout(SHORT, socket.read(&mut [0; 9])).await.is_err(), "{way:?}");
+            ask(&mut TcpStream::connect(proxy.addr()).await.unwrap(), b"new").await.unwrap();
         }
     }
 

@@ -14,6 +14,14 @@ pub async fn eventually(what: &str, within: Duration, mut condition: impl AsyncF
     }
 }
 
+/// Waits until `condition` holds, or for that time: where others than this one may have kept it from ever holding.
+pub async fn perhaps(within: Duration, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await && begun.elapsed() < within {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Microseconds since 1970, by the clock that Redis takes ids from, as all run on this machine.
 pub fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");

@@ -48,7 +48,7 @@ pub struct Cast {
 impl Cast {
     /// Has all of them at their places, live, and events on their way.
     pub async fn assemble(ground: &Ground, gateways: &[Gateway], pace: Pace) -> Self {
-        let url = ground.url();
+        let url = ground.url_of_publishers();
         let publisher = Publisher::builder(&url).retries(60).timeout(Duration::from_secs(1));
         let publisher = publisher.connect().await.expect("the topology answers");
         let oracle = Oracle::of(ground.partitions());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use super::{Kind, Stage};
 use crate::topology::{Layout, Server};
@@ -24,6 +25,9 @@ pub struct Fault {
     pub layout: fn(Layout) -> Layout,
     /// What it needs of the gateways, as keys and values of their configuration.
     pub settings: &'static [(&'static str, &'static str)],
+    /// Within which time of its strike all clients must have converged, where the gateways have to notice it first or
+    /// should at once.
+    pub heals_in: Option<Duration>,
     /// What shows that the fault is one.
     pub twin: Twin,
     /// Strikes and cures. What it kills for good, others must have replaced. It must be right wherever the stage aims,
@@ -41,6 +45,7 @@ impl Fault {
         strikes: Strikes::Servers,
         layout: |layout| layout,
         settings: &[],
+        heals_in: None,
         twin: Twin::without(&[]),
         befall: |_| Box::pin(std::future::ready(())),
     };

@@ -4,6 +4,7 @@ use std::slice;
 
 use tidings_publisher::{Namespace, Partitions};
 use tidings_shared::Address;
+use tidings_shared::keys::Keys;
 
 use crate::topology::{Cluster, Layout, Node, Sentinel, Standalone};
 
@@ -71,6 +72,15 @@ impl Ground {
         }
     }
 
+    /// Where publishers find it: past the proxy of a single server, so that events go on while nothing reaches gateways.
+    /// Others tell publishers and gateways the same addresses.
+    pub fn url_of_publishers(&self) -> String {
+        match self {
+            Self::Standalone(redis) => redis.url_behind(),
+            Self::Sentinel(_) | Self::Cluster(_) => self.url(),
+        }
+    }
+
     /// How many partitions a namespace has here unless told otherwise.
     pub fn partitions(&self) -> Partitions {
         match self {
@@ -124,6 +134,19 @@ impl Ground {
     /// The primary that takes what is published to this address; waits while there is none.
     pub async fn primary_of(&self, address: &str) -> &Node {
         self.primary_at(self.slot_of(address)).await
+    }
+
+    /// The keys of the partitions that have the same primary as this address.
+    pub async fn keys_beside(&self, address: &str) -> Vec<Keys> {
+        let primary = self.primary_of(address).await.addr();
+        let mut beside = Vec::new();
+        for partition in self.partitions().all() {
+            let keys = Namespace::default().keys(partition);
+            if self.primary_at(keys.slot()).await.addr() == primary {
+                beside.push(keys);
+            }
+        }
+        beside
     }
 
     async fn primary_at(&self, slot: u16) -> &Node {

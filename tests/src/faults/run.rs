@@ -21,6 +21,8 @@ impl Fault {
         let stage = self.stage(kind, server, &[]).await;
         let outcome = stage.play(&[self], CONVERGED).await;
         outcome.assert_kept();
+        let late = self.heals_in.filter(|most| outcome.recovery.worst > *most);
+        assert!(late.is_none(), "not all had converged within {late:?} of the strike\n{outcome}");
         for gateway in &stage.gateways {
             gateway.ready().await;
         }

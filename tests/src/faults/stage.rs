@@ -1,12 +1,16 @@
 //! Gateways over a ground, and a cast: all that a fault can reach.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Ground;
 use super::cast::{Cast, Pace};
 use crate::topology::Node;
-use crate::wait::{PATIENCE, eventually, now_us};
-use crate::{Gateway, Setup};
+use crate::wait::{PATIENCE, eventually, now_us, perhaps};
+use crate::{Client, Gateway, Setup};
+
+/// What a gateway logs when a session with the store ends or cannot be opened.
+const LOST: &str = "the way to the store is broken";
 
 /// How a stage is to be set.
 #[derive(Debug, Clone)]
@@ -120,6 +124,11 @@ impl Stage {
         self.ground.primary_of(self.target()).await
     }
 
+    /// The client that is struck.
+    pub fn client(&self) -> &Client {
+        &self.cast.clients[self.aim % self.cast.clients.len()]
+    }
+
     /// The gateway that is struck.
     pub fn gateway(&self) -> &Gateway {
         &self.gateways[self.aim % self.gateways.len()]
@@ -167,6 +176,34 @@ impl Stage {
         eventually("the new primary serves", PATIENCE, async || served().is_some()).await;
         self.moments().serving.extend(served());
         self.over();
+    }
+
+    /// Waits until all gateways are ready, for that time at most, as they may not be on a line that is bad enough.
+    pub async fn up_again(&self, within: Duration) {
+        for gateway in &self.gateways {
+            perhaps(within, async || gateway.admin_get("/readyz").await.0 == 200).await;
+        }
+    }
+
+    /// Publishes large events until this server has closed a subscription whose output buffer is full; for ten seconds at
+    /// most, as another fault may keep it from that.
+    pub async fn overflow(&self, node: &Node) {
+        let before = node.subscribers().await;
+        let closed = async || {
+            self.cast.source.publish_sized(&[self.target()], 30_000).await;
+            let now = node.subscribers().await;
+            before.iter().any(|id| !now.contains(id))
+        };
+        perhaps(Duration::from_secs(10), closed).await;
+    }
+
+    /// Waits until each gateway has lost its way to the store, or its hope of a new one, so many times from now on; for
+    /// that time at most, as one that goes without beacons does not notice.
+    pub async fn given_up(&self, times: usize, within: Duration) {
+        let lost = |gateway: &Gateway| gateway.log().iter().filter(|line| line.contains(LOST)).count();
+        let before: Vec<usize> = self.gateways.iter().map(lost).collect();
+        let all = async || self.gateways.iter().zip(&before).all(|(gateway, before)| lost(gateway) >= before + times);
+        perhaps(within, all).await;
     }
 
     /// The topics that have the primary which is struck.

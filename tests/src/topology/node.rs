@@ -73,8 +73,12 @@ impl Node {
 
     /// Where clients find it, and what it tells of itself: its proxy, if it has one.
     pub fn addr(&self) -> SocketAddr {
-        let own = ([127, 0, 0, 1], self.port.number()).into();
-        self.proxy.as_ref().map_or(own, Proxy::addr)
+        self.proxy.as_ref().map_or(self.behind(), Proxy::addr)
+    }
+
+    /// Where it listens itself, behind its proxy.
+    pub(super) fn behind(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port.number()).into()
     }
 
     /// The port of its bus, if it is a node of a cluster. No proxy stands before it.

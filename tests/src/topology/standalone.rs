@@ -32,6 +32,11 @@ impl Standalone {
         self.node.layout().url("", &self.node.addr().to_string())
     }
 
+    /// Its URL past its proxy, if it has one.
+    pub fn url_behind(&self) -> String {
+        self.node.layout().url("", &self.node.behind().to_string())
+    }
+
     /// Its URL for another user of the layout.
     pub fn url_for(&self, user: &str, password: &str) -> String {
         self.node.layout().url_for("", &self.node.addr().to_string(), user, password)

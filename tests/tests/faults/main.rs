@@ -47,10 +47,10 @@ fn trials(fault: &'static Fault, book: &Shared) -> Vec<Trial> {
     trials
 }
 
-/// A test; it fails by a panic.
+/// A test; it fails by a panic. Proxies and clients have threads of their own: judging must not hold them up.
 fn trial(name: String, play: impl AsyncFnOnce() + Send + 'static) -> Trial {
     Trial::test(name, || {
-        runtime::Builder::new_current_thread().enable_all().build()?.block_on(play());
+        runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(play());
         Ok(())
     })
 }

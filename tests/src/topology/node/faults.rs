@@ -17,6 +17,13 @@ impl Node {
         self.must("CLIENT", &["KILL", "TYPE", kind, "SKIPME", "yes"]).await;
     }
 
+    /// The connections that have subscribed, by the ids that it gave them; not those of sentinels.
+    pub async fn subscribers(&self) -> Vec<String> {
+        let list: String = self.ask("CLIENT", &["LIST", "TYPE", "pubsub"]).await.unwrap_or_default();
+        let clients = list.lines().filter(|line| !line.contains(" name=sentinel"));
+        clients.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    }
+
     /// Deletes all keys: its own, and so its replicas'.
     pub async fn flush(&self) {
         self.must("FLUSHALL", &[]).await;
