@@ -10,13 +10,14 @@
 //! | [`run`] | playing faults on a stage, and judging it |
 //! | [`outcome`] | what came of it: the oracle's verdict, and how long it took until all was well |
 //! | [`table`] | the figures of a whole run |
-//! | [`server`], [`link`], [`failover`] | the faults, by what they strike |
+//! | [`server`], [`link`], [`failover`], [`gateway`] | the faults, by what they strike |
 //! | [`catalogue`] | all of them |
 
 pub mod cast;
 pub mod catalogue;
 pub mod failover;
 pub mod fault;
+pub mod gateway;
 pub mod ground;
 pub mod link;
 pub mod outcome;
