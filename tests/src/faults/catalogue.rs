@@ -1,10 +1,10 @@
 //! All faults.
 
-use super::{Fault, failover, gateway, link, server};
+use super::{Fault, failover, gateway, history, link, server};
 
 /// All of them, family by family.
 pub fn all() -> impl Iterator<Item = &'static Fault> {
-    [server::FAULTS, link::FAULTS, failover::FAULTS, gateway::FAULTS].into_iter().flatten()
+    [server::FAULTS, link::FAULTS, failover::FAULTS, history::FAULTS, gateway::FAULTS].into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! | [`run`] | playing faults on a stage, and judging it |
 //! | [`outcome`] | what came of it: the oracle's verdict, and how long it took until all was well |
 //! | [`table`] | the figures of a whole run |
-//! | [`server`], [`link`], [`failover`], [`gateway`] | the faults, by what they strike |
+//! | [`server`], [`link`], [`failover`], [`history`], [`gateway`] | the faults, by what they strike |
 //! | [`catalogue`] | all of them |
 
 pub mod cast;
@@ -19,6 +19,7 @@ pub mod failover;
 pub mod fault;
 pub mod gateway;
 pub mod ground;
+pub mod history;
 pub mod link;
 pub mod outcome;
 pub mod run;
