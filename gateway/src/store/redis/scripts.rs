@@ -56,11 +56,10 @@ impl Scripts {
         what: &'static str,
     ) -> Result<T, StoreError> {
         let unknown = |error: &RedisError| error.kind() == ServerErrorKind::NoScript.into();
+        let may_send = self.may_send(node, script);
         let answer = match run(("EVALSHA", &script.hash), call, connection).await {
             // Not its name again after it was told: it may be forgotten in between.
-            Err(error) if unknown(&error) && self.may_send(node, script) => {
-                run(("EVAL", script.text), call, connection).await
-            }
+            Err(error) if unknown(&error) && may_send => run(("EVAL", script.text), call, connection).await,
             answer => answer,
         };
         answer.map_err(|error| node.failed(what, error))
