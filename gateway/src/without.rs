@@ -14,6 +14,7 @@
 //! | `complete` | history and journal always say that nothing is gone | `store/redis/answers.rs`, `client.rs` |
 //! | `scripts` | a server is sent each script once, and not again when it has forgotten it | `store/redis/scripts.rs` |
 //! | `moved` | `MOVED`, and subscriptions that the server ends, are ignored | `store/redis/node.rs` |
+//! | `fence` | the server that was the primary is left to itself | `store/redis/fence.rs` |
 //! | `watch` | nobody is asked who the primaries are | `store/redis/watch.rs` |
 
 use std::fmt;
@@ -36,11 +37,12 @@ pub enum Mechanism {
     Complete,
     Scripts,
     Moved,
+    Fence,
     Watch,
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Mechanism); 10] = [
+const NAMES: [(&str, Mechanism); 11] = [
     ("journal", Mechanism::Journal),
     ("beacon", Mechanism::Beacon),
     ("replay", Mechanism::Replay),
@@ -50,6 +52,7 @@ const NAMES: [(&str, Mechanism); 10] = [
     ("complete", Mechanism::Complete),
     ("scripts", Mechanism::Scripts),
     ("moved", Mechanism::Moved),
+    ("fence", Mechanism::Fence),
     ("watch", Mechanism::Watch),
 ];
 

@@ -211,6 +211,36 @@ async fn a_known_key_publishes_nothing_again_until_it_is_forgotten() {
 // beacon
 
 #[tokio::test]
+async fn a_server_that_is_fenced_off_takes_nothing_until_a_gateway_attaches() {
+    let mut store = Store::start().await;
+    store.attach(1, "run", RETENTION).await;
+    let (key, field, value) = script::fence(&store.keys);
+    store.command::<u8>(&format!("HSET {key} {field} {value}")).await;
+    store.beacon(1, "run", Id::ZERO, None).await;
+    let publish = Publish {
+        addresses: &addresses(&["a"]),
+        message: MESSAGE,
+        key: None,
+        epoch: epoch(1),
+        retention: Retention::default(),
+    };
+    let call = script::publish(&store.keys, publish);
+    let script = redis::Script::new(call.script);
+    let mut invocation = script.prepare_invoke();
+    call.keys.iter().for_each(|key| {
+        invocation.key(key);
+    });
+    call.args.iter().for_each(|arg| {
+        invocation.arg(arg);
+    });
+    let refused = invocation.invoke_async::<Value>(&mut store.redis).await.unwrap_err();
+    assert_eq!(refused.code(), Some("READONLY"), "{refused}");
+    assert_eq!(store.command::<u8>("EXISTS {tidings:0}:t:a").await, 0);
+    store.attach(1, "run", RETENTION).await;
+    store.publish(&["a"]).await;
+}
+
+#[tokio::test]
 async fn the_first_beacon_begins_an_epoch_and_sets_the_retention() {
     let mut store = Store::start().await;
     let (told, last) = store.attach(7, "run", RETENTION).await;

@@ -118,6 +118,12 @@ pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
     Call { script: BEACON, keys: vec![keys.journal(), keys.epoch()], args }
 }
 
+/// What `HSET` sets, as key, field and value, at a server that was the primary and is to take nothing more: from then on
+/// its publish script refuses, as if it were a replica already. The first beacon of a gateway that attaches ends it.
+pub fn fence(keys: &Keys) -> (String, &'static str, &'static str) {
+    (keys.epoch(), "fenced", "1")
+}
+
 /// What [`history`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Span {

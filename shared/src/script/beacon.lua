@@ -32,7 +32,7 @@ if epoch ~= kept[1] or kept[2] ~= ARGV[4] or kept[4] ~= replid or attaching then
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'run', ARGV[4], 'replid', replid)
 end
 if attaching or not kept[3] then
-  redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8])
+  redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8], 'fenced', '0')
 end
 local now = redis.call('TIME')
 local last = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)) .. '-0'

@@ -3,7 +3,11 @@
 -- ARGV: message, epoch to start with, events, age, journal entries, age of the key (0: there is none), one address per stream
 -- Answers: id, epoch, 1 if the key was known
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal', 'fenced')
+-- Gateways have left this server for the new primary: what it takes is lost when it follows that one.
+if kept[5] == '1' then
+  return redis.error_reply('READONLY another server is the primary now')
+end
 local epoch = kept[1]
 local function begin()
   epoch = ARGV[2]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node` | the connections to one primary |
 //! | `pushes` | what such a connection brings without being asked |
+//! | `fence` | that a server which was the primary takes nothing more |
 //! | `watch` | noticing that another server has become the primary, however well the connections look |
 //! | `scripts` | the scripts, as a server is asked to run them |
 //! | `client` | requests to one primary |
@@ -11,6 +12,7 @@
 
 mod answers;
 mod client;
+mod fence;
 mod node;
 mod pushes;
 mod scripts;
@@ -26,6 +28,7 @@ use tidings_publisher::store::{Generation, Map, Primaries, RedisUrl, Server, Tls
 use tidings_shared::keys::Namespace;
 use tidings_shared::{Partition, Partitions, Retention};
 
+use self::fence::Fence;
 use self::node::Node;
 use self::scripts::Scripts;
 use self::watch::Watch;
@@ -63,6 +66,7 @@ pub struct RedisStore {
     scripts: Arc<Scripts>,
     /// From the first session on.
     watch: Arc<OnceLock<Watch>>,
+    fence: Arc<Fence>,
 }
 
 impl std::fmt::Debug for RedisStore {
@@ -77,7 +81,8 @@ impl RedisStore {
     pub fn new(url: &RedisUrl, tls: TlsFiles, options: RedisOptions) -> Result<Self, StoreError> {
         let primaries = Primaries::new(url, tls, CONNECT).map_err(|e| StoreError::new("reading store.url", e))?;
         let scripts = Scripts::new(primaries.is_cluster(), options.without);
-        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts), watch: Arc::default() })
+        let (watch, fence) = (Arc::default(), Arc::default());
+        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts), watch, fence })
     }
 
     /// How many partitions the namespace has.
@@ -135,6 +140,7 @@ impl RedisStore {
         let (sink, pushes) = session::pushes();
         let without = self.options.without;
         let node = Node::open(&self.primaries, server, &sink, without).await?;
+        self.fence.moved(&self.primaries, server, &self.options).await;
         let process = (Arc::clone(&node.reign), node.policy.clone());
         let slots = partitions.iter().map(|partition| self.slot(*partition)).collect();
         let watch = self.watch.get_or_init(|| Watch::begin(self.primaries.clone(), without));
