@@ -105,6 +105,11 @@ impl Oracle {
         self.lock().iter().filter(|event| event.ids.is_some()).count()
     }
 
+    /// How many events their publishers gave up, or have not heard of yet.
+    pub fn unacknowledged(&self) -> usize {
+        self.lock().iter().filter(|event| event.ids.is_none()).count()
+    }
+
     /// Judges again and again until nothing is owed any more or the time is over.
     pub async fn settle<'a>(
         &self,
@@ -221,9 +226,14 @@ impl Judge<'_> {
             let told = message.cursor.as_deref().and_then(|text| place(text, self.partitions, partition));
             // While a resync is owed, events leave the cursor where it is.
             let unmoved = before.and_then(|text| place(text, self.partitions, partition)) == told;
+            // It may be told of a history that is given up: acknowledged was what another one took.
+            let started = self.events.get(n as usize).map_or(0, |event| event.started);
+            let since = &self.entries[self.entries.partition_point(|entry| entry.at < started)..];
+            let given_up = known != told && self.other_history(since, address);
             if let (Some(known), Some(told)) = (known, told)
                 && known != told
                 && !unmoved
+                && !given_up
             {
                 let what = || format!("event {n} has id {known}, but its cursor says {told}");
                 self.accuse(verdict, Violation::OutOfOrder, Some(at), what);
@@ -231,7 +241,7 @@ impl Judge<'_> {
             if seen.insert((n, partition), at).is_some() {
                 continue;
             }
-            let Some(id) = known.or(told) else { continue };
+            let Some(id) = (if given_up { told.filter(|_| !unmoved) } else { known.or(told) }) else { continue };
             if let Some(before) = last.insert(partition, id)
                 && before >= id
             {

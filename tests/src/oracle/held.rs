@@ -11,11 +11,21 @@ impl Judge<'_> {
 
     /// Whether these deliveries of an event came on as many connections, as they may where something was owed in between:
     /// an event that is held back, or a resync, which is told then.
+    ///
+    /// Or they were told of two histories, with a resync in between: of two primaries both took it, one of which was gone
+    /// before it could answer, and came back when another had taken its place.
     pub(super) fn may_be_several(&self, came: &[usize], address: &str) -> bool {
+        let other_history = |pair: &[usize]| self.other_history(&self.entries[pair[0]..pair[1]], address);
         let rises = |pair: &[usize]| self.entries[pair[0]].connection < self.entries[pair[1]].connection;
         let resync = |entry: &Entry| matches!(&entry.what, What::Resync { address: of, .. } if of == address);
         let owed = |pair: &[usize]| self.may_be_held() || self.entries[pair[0]..pair[1]].iter().any(resync);
-        came.windows(2).all(|pair| rises(pair) && owed(pair))
+        came.windows(2).all(|pair| other_history(pair) || rises(pair) && owed(pair))
+    }
+
+    /// Whether an address was resynced among these as its history became another one.
+    pub(super) fn other_history(&self, among: &[Entry], address: &str) -> bool {
+        let begins = |what: &What| matches!(what, What::Resync { address: of, reason } if of == address && matches!(reason.as_str(), "epoch" | "failover"));
+        among.iter().any(|entry| begins(&entry.what))
     }
 
     /// The serials of the events that cover this one at an address.

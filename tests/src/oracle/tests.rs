@@ -239,3 +239,17 @@ fn faults_and_death_are_violations() {
 fn a_verdict_over_nothing_is_no_success() {
     Oracle::new().judge([&client(&[])]).assert_kept();
 }
+
+#[test]
+fn what_two_histories_took_is_told_of_both_with_a_resync_in_between() {
+    let oracle = published(&["a"], &[20]);
+    let other = |reason: &str| What::Resync { address: "a".to_owned(), reason: reason.to_owned() };
+    let (first, again) = ((21, message(0, 19, &["a"])), (30, message(0, 20, &["a"])));
+    for reason in ["epoch", "failover"] {
+        oracle.judge([&client(&[first.clone(), (25, other(reason)), again.clone()])]).assert_kept();
+    }
+    let verdict = oracle.judge([&client(&[first.clone(), (25, other("slow")), again.clone()])]);
+    assert_eq!((verdict.twice, verdict.out_of_order), (1, 1), "the history is the same");
+    let verdict = oracle.judge([&client(&[first, again])]);
+    assert_eq!((verdict.twice, verdict.out_of_order), (1, 1), "nobody was told of another one");
+}
