@@ -16,6 +16,8 @@ use crate::oracle::Manner;
 pub struct Source {
     publisher: Publisher,
     oracle: Arc<Oracle>,
+    /// How often a publish that failed is begun anew.
+    anew: u32,
 }
 
 impl Source {
@@ -26,7 +28,13 @@ impl Source {
 
     /// Publishes through this publisher.
     pub fn new(publisher: Publisher, oracle: &Arc<Oracle>) -> Self {
-        Self { publisher, oracle: oracle.clone() }
+        Self { publisher, oracle: oracle.clone(), anew: 0 }
+    }
+
+    /// Begins a publish anew, so often, that failed and might succeed later: as those do who know of no keys.
+    #[must_use]
+    pub fn anew(self, times: u32) -> Self {
+        Self { anew: times, ..self }
     }
 
     /// The oracle that hears of each.
@@ -63,7 +71,15 @@ impl Source {
         let n = self.oracle.begin_as(to, manner);
         let event = event(to, n, bytes).coalesce(manner.coalesce);
         let event = spread.into_iter().fold(event, Event::spread);
-        match self.send(event).await {
+        let mut result = self.send(event.clone()).await;
+        for _ in 0..self.anew {
+            if !result.as_ref().is_err_and(Error::is_retryable) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            result = self.send(event.clone()).await;
+        }
+        match result {
             Ok(receipt) => self.oracle.acked(n, receipt.ids),
             Err(_) => self.oracle.unknown(n),
         }

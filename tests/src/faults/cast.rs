@@ -47,12 +47,9 @@ pub struct Cast {
 
 impl Cast {
     /// Has all of them at their places, live, and events on their way.
-    pub async fn assemble(ground: &Ground, gateways: &[Gateway], pace: Pace) -> Self {
-        let url = ground.url_of_publishers();
-        let publisher = Publisher::builder(&url).retries(60).timeout(Duration::from_secs(1));
-        let publisher = publisher.connect().await.expect("the topology answers");
+    pub async fn assemble(ground: &Ground, gateways: &[Gateway], pace: Pace, without: &[&str]) -> Self {
         let oracle = Oracle::of(ground.partitions());
-        let source = Source::new(publisher, &oracle);
+        let source = source(&ground.url_of_publishers(), &oracle, without).await;
         let topics: Vec<String> = (0..TOPICS).map(|n| format!("o/{n}")).collect();
         let all = publics(gateways);
         let mut clients: Vec<Client> =
@@ -98,6 +95,17 @@ impl Cast {
     pub async fn conclude(&self) {
         self.publishing.end().await;
     }
+}
+
+/// How often a publish is tried again: longer than any fault lasts.
+const RETRIES: u32 = 60;
+
+/// Where events come from, without some of [`super::Twin::OF_PUBLISHERS`].
+async fn source(url: &str, oracle: &Arc<Oracle>, without: &[&str]) -> Source {
+    let retries = if without.is_empty() { RETRIES } else { 0 };
+    let publisher = Publisher::builder(url).retries(retries).timeout(Duration::from_secs(1));
+    let source = Source::new(publisher.connect().await.expect("the topology answers"), oracle);
+    if without.contains(&"keys") { source.anew(RETRIES) } else { source }
 }
 
 /// The writers.

@@ -28,6 +28,8 @@ pub struct Fault {
     /// Within which time of its strike all clients must have converged, where the gateways have to notice it first or
     /// should at once.
     pub heals_in: Option<Duration>,
+    /// Whether publishers are refused for good while it lasts, so that trying again would not help them.
+    pub refuses: bool,
     /// What shows that the fault is one.
     pub twin: Twin,
     /// Strikes and cures. What it kills for good, others must have replaced. It must be right wherever the stage aims,
@@ -46,6 +48,7 @@ impl Fault {
         layout: |layout| layout,
         settings: &[],
         heals_in: None,
+        refuses: false,
         twin: Twin::without(&[]),
         befall: |_| Box::pin(std::future::ready(())),
     };
@@ -85,7 +88,7 @@ pub enum Strikes {
 /// The same fault without the mechanism that makes up for it: something must be lost then, or the fault shows nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Twin {
-    /// The mechanisms that are off, as the gateway calls them.
+    /// The mechanisms that are off: as the gateway calls them, or [`Twin::OF_PUBLISHERS`].
     pub without: &'static [&'static str],
     /// Where it is played.
     pub kind: Option<Kind>,
@@ -94,6 +97,10 @@ pub struct Twin {
 }
 
 impl Twin {
+    /// What publishers do about a publish that failed. Without `retries` they give it up; without `keys` they begin it
+    /// anew, as if it were another one.
+    pub const OF_PUBLISHERS: [&str; 2] = ["retries", "keys"];
+
     /// On Redis 7, on the first kind of topology that the fault befalls.
     pub const fn without(without: &'static [&'static str]) -> Self {
         Self { without, kind: None, server: Server::Redis7 }

@@ -179,10 +179,25 @@ impl Ground {
         }
     }
 
+    /// Changes the password of all that is up, servers and their clients alike but those that are connected.
+    pub async fn set_password(&self, password: &str) {
+        if let Self::Sentinel(sentinel) = self {
+            return sentinel.set_password(password).await;
+        }
+        for node in self.nodes().iter().filter(|node| node.is_up()) {
+            node.set_password(password).await;
+        }
+    }
+
+    /// The keys of the partition that an address is in.
+    pub fn keys_of(&self, address: &str) -> Keys {
+        let address: Address = address.parse().expect("an address");
+        Namespace::default().keys(self.partitions().of(&address))
+    }
+
     /// The slot of an address, where there are slots.
     pub fn slot_of(&self, address: &str) -> u16 {
-        let address: Address = address.parse().expect("an address");
-        Namespace::default().keys(self.partitions().of(&address)).slot()
+        self.keys_of(address).slot()
     }
 
     /// The primary that takes the place of this one, which is dead or frozen; waits until one has.
@@ -204,6 +219,15 @@ impl Ground {
         }
     }
 
+    /// The same with a replica that takes over as it is, also if it lacks writes.
+    pub async fn forced_failover(&self, address: &str) -> &Node {
+        match self {
+            Self::Cluster(cluster) => cluster.forced_failover(self.slot_of(address)).await,
+            // Sentinel never has the old primary wait.
+            _ => self.failover(address).await,
+        }
+    }
+
     /// Brings back whatever is dead or frozen, and waits until all is in order.
     pub async fn heal(&self) {
         for node in self.nodes().iter().chain(self.sentinels()) {
@@ -213,6 +237,11 @@ impl Ground {
                 node.thaw();
             }
         }
+        self.settled().await;
+    }
+
+    /// Waits until all that is up agrees who the primaries are, and follows them.
+    pub async fn settled(&self) {
         match self {
             Self::Standalone(_) => {}
             Self::Sentinel(sentinel) => sentinel.settled().await,

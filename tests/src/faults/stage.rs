@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Ground;
 use super::cast::{Cast, Pace};
+use super::{Ground, Twin};
 use crate::topology::Node;
 use crate::wait::{PATIENCE, eventually, now_us, perhaps};
 use crate::{Client, Gateway, Setup};
@@ -43,7 +43,7 @@ impl Setting {
         self
     }
 
-    /// Switches these mechanisms of the gateways off.
+    /// Switches these mechanisms off, as [`Twin::without`] has them.
     #[must_use]
     pub fn without(self, without: &'static [&'static str]) -> Self {
         Self { without, ..self }
@@ -69,12 +69,14 @@ impl Setting {
 
     /// Sets it: all gateways are ready, all clients live, and events flow.
     pub async fn raise(&self, ground: Ground) -> Stage {
-        let mut setup = Setup::redis(&ground.url()).without(self.without);
+        let (publishers, gateways): (Vec<_>, Vec<_>) =
+            self.without.iter().partition(|name| Twin::OF_PUBLISHERS.contains(name));
+        let mut setup = Setup::redis(&ground.url()).without(&gateways);
         for (key, value) in &self.settings {
             setup = setup.with(key, value);
         }
         let gateways = setup.start_many(self.gateways).await;
-        let cast = Cast::assemble(&ground, &gateways, self.pace).await;
+        let cast = Cast::assemble(&ground, &gateways, self.pace, &publishers).await;
         Stage {
             ground,
             gateways,
@@ -169,6 +171,15 @@ impl Stage {
         new
     }
 
+    /// The same with a replica that lacks writes.
+    pub async fn forced_failover(&self) -> &Node {
+        let befallen = self.befallen().await;
+        self.struck();
+        let new = self.ground.forced_failover(self.target()).await;
+        self.replaced(now_us(), befallen).await;
+        new
+    }
+
     /// Whatever is published from that moment on to one of these addresses is taken by a new primary. The fault is over
     /// when it has acknowledged something.
     pub async fn replaced(&self, from: u64, befallen: Vec<String>) {
@@ -224,7 +235,7 @@ impl Stage {
 
     /// Has another cast play before the same stage, which is in order.
     pub async fn recast(&mut self) {
-        self.cast = Cast::assemble(&self.ground, &self.gateways, self.pace).await;
+        self.cast = Cast::assemble(&self.ground, &self.gateways, self.pace, &[]).await;
         *self.moments() = Moments::default();
     }
 

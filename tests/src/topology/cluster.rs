@@ -3,6 +3,10 @@
 mod migration;
 mod view;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::node::Role;
 use super::{Layout, Node, hosts};
 use crate::wait::{PATIENCE, eventually};
@@ -14,6 +18,9 @@ use view::View;
 pub const SLOTS: u16 = 16_384;
 
 const PRIMARIES: u16 = 3;
+
+/// A replica that could not take over in this time has given it up.
+const ORDER: Duration = Duration::from_secs(6);
 
 /// A running cluster.
 #[derive(Debug)]
@@ -127,10 +134,24 @@ impl Cluster {
 
     /// Lets a replica take over from a slot's primary, which lives on as its replica, and returns the new primary.
     pub async fn failover(&self, slot: u16) -> &Node {
+        self.take_over(slot, &["FAILOVER"]).await
+    }
+
+    /// The same with a replica that takes over as it is, though the primary could still give it what it lacks.
+    pub async fn forced_failover(&self, slot: u16) -> &Node {
+        self.take_over(slot, &["FAILOVER", "FORCE"]).await
+    }
+
+    async fn take_over(&self, slot: u16, order: &[&str]) -> &Node {
         let old = self.primary_of(slot).await;
-        let replica = *self.replicas_of(slot).await.first().expect("the slot has a replica");
-        told(replica, &["FAILOVER"]).await;
-        self.successor(slot, old).await
+        for _ in 0..3 {
+            let replica = *self.replicas_of(slot).await.first().expect("the slot has a replica");
+            told(replica, order).await;
+            if let Ok(new) = timeout(ORDER, self.successor(slot, old)).await {
+                return new;
+            }
+        }
+        panic!("no replica takes slot {slot} over")
     }
 
     /// Moves a slot and its keys to another primary.

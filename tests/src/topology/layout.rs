@@ -89,6 +89,11 @@ impl Layout {
         self.setting(&format!("user {name} {rules}"))
     }
 
+    /// A server that loads its data answers that it does, instead of not at all, also if it does not have much.
+    pub fn answers_while_loading(self) -> Self {
+        self.setting("loading-process-events-interval-bytes 1024")
+    }
+
     /// One more line of the configuration file of each data node.
     pub fn setting(mut self, line: &str) -> Self {
         self.settings.push(line.to_owned());

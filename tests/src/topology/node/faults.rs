@@ -79,8 +79,13 @@ impl Node {
         self.must("CONFIG", &["SET", "maxmemory", "0"]).await;
     }
 
+    /// How a durable server syncs what it writes: `always`, as it does at first, or `everysec`.
+    pub async fn sync(&self, how: &str) {
+        self.must("CONFIG", &["SET", "appendfsync", how]).await;
+    }
+
     /// Lets no file of its grow any more, until [`Node::free_disk`]: all that it sees of a full disk. A server that
-    /// syncs every write ends itself at the next one; with the setting `appendfsync everysec` it refuses writes.
+    /// syncs every write ends itself at the next one; one that syncs every second refuses writes.
     pub fn fill_disk(&self) {
         self.limit_files(Some(0));
     }
@@ -107,10 +112,46 @@ impl Node {
         eventually("it is busy", PATIENCE, refused).await;
     }
 
-    /// Ends [`Node::busy`].
+    /// Ends [`Node::busy`], if sentinels have not: to them a busy server is down, and so they do.
     pub async fn idle(&self) {
-        self.must("SCRIPT", &["KILL"]).await;
+        let _: RedisResult<()> = self.ask("SCRIPT", &["KILL"]).await;
         eventually("it answers", PATIENCE, async || self.ask::<String>("PING", &[]).await.is_ok()).await;
+    }
+
+    /// Puts something else under a key that is there, until [`Node::clear`]: no stream, and no hash.
+    pub async fn occupy(&self, key: &str) {
+        self.must("RENAME", &[key, &format!("{key}:kept")]).await;
+        self.must("SET", &[key, "mine"]).await;
+    }
+
+    /// Ends [`Node::occupy`]: what was under the key is there again.
+    pub async fn clear(&self, key: &str) {
+        self.must("RENAME", &[&format!("{key}:kept"), key]).await;
+    }
+
+    /// Takes from the default user, whom clients are, the right to a command, until [`Node::permit`].
+    pub async fn forbid(&self, command: &str) {
+        self.must("ACL", &["SETUSER", "default", &format!("-{command}")]).await;
+    }
+
+    /// Ends [`Node::forbid`].
+    pub async fn permit(&self, command: &str) {
+        self.must("ACL", &["SETUSER", "default", &format!("+{command}")]).await;
+    }
+
+    /// From now on it takes about so long to load what it has on disk: its files are written anew, as what is in them by
+    /// then counts. For a durable server that lets commands in while it loads ([`Layout::answers_while_loading`]).
+    ///
+    /// [`Layout::answers_while_loading`]: crate::Layout::answers_while_loading
+    pub async fn load_for(&self, time: Duration) {
+        let idle = async || self.info("aof_rewrite_in_progress").await.as_deref() == Some("0");
+        eventually("its files are not being written anew", PATIENCE, idle).await;
+        self.must("BGREWRITEAOF", &[]).await;
+        eventually("its files are written anew", PATIENCE, idle).await;
+        let keys: u64 = self.ask("DBSIZE", &[]).await.expect("DBSIZE");
+        let delay = u64::try_from(time.as_micros()).unwrap_or(u64::MAX) / keys.max(1);
+        self.must("CONFIG", &["SET", "key-load-delay", &delay.to_string()]).await;
+        self.must("CONFIG", &["REWRITE"]).await;
     }
 
     /// Changes the password of the default user, here alone and for good. Connections that are open stay.
