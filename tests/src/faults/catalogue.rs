@@ -1,10 +1,12 @@
 //! All faults.
 
-use super::{Fault, failover, gateway, history, link, server};
+use super::{Fault, failover, gateway, history, link, refusal, server};
 
 /// All of them, family by family.
 pub fn all() -> impl Iterator<Item = &'static Fault> {
-    [server::FAULTS, link::FAULTS, failover::FAULTS, history::FAULTS, gateway::FAULTS].into_iter().flatten()
+    [server::FAULTS, refusal::FAULTS, link::FAULTS, failover::FAULTS, history::FAULTS, gateway::FAULTS]
+        .into_iter()
+        .flatten()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! | [`run`] | playing faults on a stage, and judging it |
 //! | [`outcome`] | what came of it: the oracle's verdict, and how long it took until all was well |
 //! | [`table`] | the figures of a whole run |
-//! | [`server`], [`link`], [`failover`], [`history`], [`gateway`] | the faults, by what they strike |
+//! | [`server`], [`refusal`], [`link`], [`failover`], [`history`], [`gateway`] | the faults, by what they strike |
 //! | [`catalogue`] | all of them |
 
 pub mod cast;
@@ -22,6 +22,7 @@ pub mod ground;
 pub mod history;
 pub mod link;
 pub mod outcome;
+pub mod refusal;
 pub mod run;
 pub mod server;
 pub mod stage;
