@@ -11,7 +11,7 @@ use tidings_tests::{Client, Cluster, Layout, Node, Server, eventually};
 use super::{Stage, cut_replicas_off};
 use crate::on_each_server;
 
-on_each_server!(crash, failover, slot_that_moves, slot_half_moved, lost_writes, shard_away, shard_silent);
+on_each_server!(slot_that_moves, slot_half_moved, lost_writes, shard_away, shard_silent);
 
 pub(crate) fn slot_of(address: &str) -> u16 {
     Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
@@ -22,23 +22,6 @@ const AWAY: Duration = Duration::from_secs(10);
 
 fn partition_of(address: &str) -> u64 {
     Partitions::CLUSTER.of(&address.parse().unwrap()).index() as u64
-}
-
-async fn crash(server: Server) {
-    let cluster = Cluster::start(server).await;
-    let mut stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
-    let cursor = stage.cursor();
-    stage.publish_through(cluster.crash_failover(slot_of("o/0"))).await;
-    stage.come_back(&cursor).await;
-    stage.assert_converged().await;
-}
-
-/// The old primary lives on, as a replica that subscribers may stay with: on Redis 7.0 without being told.
-async fn failover(server: Server) {
-    let cluster = Cluster::start(server).await;
-    let stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
-    stage.publish_through(cluster.failover(slot_of("o/0"))).await;
-    stage.assert_converged().await;
 }
 
 async fn slot_that_moves(server: Server) {
