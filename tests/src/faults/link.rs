@@ -85,7 +85,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "link::slow",
         incident: "Redis is an ocean and a thin line away, and the line breaks while much is on its way.",
-        heals_in: Some(Duration::from_secs(17)),
+        heals_in: Some(Duration::from_secs(20)),
         befall: |stage| Box::pin(slow(stage)),
         ..LINK
     },
@@ -93,7 +93,7 @@ pub const FAULTS: &[Fault] = &[
         name: "link::thin",
         incident: "Gateways that were cut off have more to catch up on than their line takes in the time for an answer.",
         kinds: &[Kind::Standalone],
-        heals_in: Some(Duration::from_secs(17)),
+        heals_in: Some(Duration::from_secs(20)),
         befall: |stage| Box::pin(thin(stage)),
         ..LINK
     },
