@@ -186,10 +186,16 @@ impl Reader {
 
     /// Recovers over a new session, and goes on with it.
     async fn attach(&mut self, Attempt { partitions, result }: Attempt, waited: Duration, links: &mut Links) {
+        let begun = Instant::now();
         let attached = match result {
             Ok(session) => self.recover_or_break(session).await,
             Err(error) => Err(error),
         };
+        // Meanwhile nobody sent beacons through the others, nor took those that came.
+        let now = Instant::now();
+        for state in &mut self.states {
+            state.beacon = (state.beacon + (now - begun)).min(now);
+        }
         match attached {
             Ok(session) => {
                 links.requests.attach(&session);
