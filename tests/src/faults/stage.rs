@@ -199,11 +199,10 @@ impl Stage {
     /// Publishes large events until this server has closed a subscription whose output buffer is full; for ten seconds at
     /// most, as another fault may keep it from that.
     pub async fn overflow(&self, node: &Node) {
-        let before = node.subscribers().await;
+        let before = node.overflows();
         let closed = async || {
             self.cast.source.publish_sized(&[self.target()], 30_000).await;
-            let now = node.subscribers().await;
-            before.iter().any(|id| !now.contains(id))
+            node.overflows() > before
         };
         perhaps(Duration::from_secs(10), closed).await;
     }

@@ -17,11 +17,9 @@ impl Node {
         self.must("CLIENT", &["KILL", "TYPE", kind, "SKIPME", "yes"]).await;
     }
 
-    /// The connections that have subscribed, by the ids that it gave them; not those of sentinels.
-    pub async fn subscribers(&self) -> Vec<String> {
-        let list: String = self.ask("CLIENT", &["LIST", "TYPE", "pubsub"]).await.unwrap_or_default();
-        let clients = list.lines().filter(|line| !line.contains(" name=sentinel"));
-        clients.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    /// How many connections it has closed because more waited for them than they may have waiting.
+    pub fn overflows(&self) -> usize {
+        self.log().lines().filter(|line| line.contains("output buffer limits")).count()
     }
 
     /// Deletes all keys: its own, and so its replicas'.
