@@ -36,17 +36,22 @@ struct Published {
     ids: Option<BTreeMap<String, Id>>,
 }
 
+/// The longest that an answer is under way, in microseconds, where a fault slows links down.
+const ANSWER: u64 = 300_000;
+
 impl Published {
     fn id(&self, address: &str) -> Option<Id> {
         self.ids.as_ref()?.get(address).copied()
     }
 
     /// From when on, in microseconds since 1970, a refetch of the address shows the change, and so a resync covers it: the
-    /// clock of Redis when it was stored, or where that runs ahead, when this was known. A resync that came while the
-    /// publish was still being tried again covers nothing.
+    /// clock of Redis when it was stored. Where ids run ahead of that, it was stored no longer before it was acknowledged
+    /// than an answer may take. A resync that came while the publish was still being tried again covers nothing.
     fn stored(&self, address: &str) -> Option<u64> {
         let id = self.ids.as_ref()?.get(address)?;
-        Some(self.started.max(id.ms.saturating_mul(1000).min(self.acked)))
+        let told = id.ms.saturating_mul(1000);
+        let stored = if told > self.acked { self.acked.saturating_sub(ANSWER) } else { told };
+        Some(self.started.max(stored))
     }
 }
 

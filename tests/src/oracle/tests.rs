@@ -91,6 +91,17 @@ fn a_resync_before_the_event_was_stored_at_last_covers_nothing() {
 }
 
 #[test]
+fn an_id_ahead_of_the_clock_tells_nothing_of_when_its_event_was_stored() {
+    let oracle = Oracle::new();
+    let n = oracle.begin_at(20 * MS, &["a"], Manner::default());
+    oracle.acked_at(900 * MS, n, ids(&["a"], 99_999));
+    // Whatever the answer was held up by, it was not stored before this.
+    let stored = 900 - ANSWER / MS;
+    assert_eq!(oracle.judge([&client(&[(stored - 1, resync("a"))])]).lost, 1);
+    assert_eq!(oracle.judge([&client(&[(stored, resync("a"))])]).resynced, 1);
+}
+
+#[test]
 fn twice_on_a_connection_is_seen_even_over_a_resync() {
     let oracle = published(&["a"], &[20]);
     let again = [(21, message(0, 20, &["a"])), (22, resync("a")), (23, message(0, 20, &["a"]))];
