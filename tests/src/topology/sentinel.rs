@@ -1,13 +1,18 @@
 //! One primary, two replicas, and three sentinels that promote one of these when the primary is down.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::node::Role;
 use super::{Layout, Node, hosts};
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{PATIENCE, eventually, perhaps};
 
 /// What the sentinels call their primary.
 pub const NAME: &str = "tidings";
+
+/// After several faults in a row it can take them that long: a primary that was replaced is made a replica after ten
+/// seconds, and a failover that failed is tried again after eight.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// A running topology.
 #[derive(Debug)]
@@ -74,7 +79,13 @@ impl Sentinel {
 
     /// Waits until all nodes that are up replicate from one primary, and all sentinels that are up know all of that.
     pub async fn settled(&self) {
-        eventually("replicas and sentinels agree", PATIENCE, async || self.is_settled().await).await;
+        let mut wrong = None;
+        perhaps(SETTLED, async || {
+            wrong = self.unsettled().await;
+            wrong.is_none()
+        })
+        .await;
+        assert_eq!(wrong, None, "within {SETTLED:?} replicas and sentinels do not agree");
     }
 
     /// Kills the primary, and returns the one that took its place.
@@ -129,28 +140,32 @@ impl Sentinel {
         (node.info("role").await? == "master").then_some(node)
     }
 
-    async fn is_settled(&self) -> bool {
-        let Some(primary) = self.named().await else { return false };
+    /// What keeps it from being settled.
+    async fn unsettled(&self) -> Option<String> {
+        let Some(primary) = self.named().await else { return Some("no primary that most sentinels name".to_owned()) };
         let mut replicas = 0;
         for node in self.nodes.iter().filter(|node| node.is_up() && node.addr() != primary.addr()) {
-            let follows = node.info("master_port").await == Some(primary.addr().port().to_string());
-            if !follows || node.info("master_link_status").await.as_deref() != Some("up") {
-                return false;
+            let (port, link) = (node.info("master_port").await, node.info("master_link_status").await);
+            if port != Some(primary.addr().port().to_string()) || link.as_deref() != Some("up") {
+                let (node, primary) = (node.addr(), primary.addr());
+                return Some(format!("{node} follows port {port:?}, not {primary}; its link is {link:?}"));
             }
             replicas += 1;
         }
         let up = self.sentinels.iter().filter(|node| node.is_up());
         for sentinel in up {
             // `slaves=2,sentinels=3` and `status=ok`, as the sentinel counts them, dead ones too.
-            let Some(seen) = sentinel.info("master0").await else { return false };
+            let Some(seen) = sentinel.info("master0").await else {
+                return Some("a sentinel watches nothing".to_owned());
+            };
             let count = |name: &str| {
                 let value = seen.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
                 value.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0)
             };
             if count("sentinels") < self.sentinels.len() || count("slaves") < replicas || !seen.contains("status=ok") {
-                return false;
+                return Some(format!("of {replicas} replicas and a primary a sentinel sees {seen}"));
             }
         }
-        true
+        None
     }
 }
