@@ -238,6 +238,9 @@ impl Ground {
             }
         }
         self.settled().await;
+        for node in self.nodes() {
+            node.keep_settings().await;
+        }
     }
 
     /// Waits until all that is up agrees who the primaries are, and follows them.

@@ -56,6 +56,12 @@ impl Node {
         self.must("CONFIG", &["SET", "masterauth", &password]).await;
     }
 
+    /// Keeps its settings as they are now for when it starts again. Sentinels have a node do so whenever they turn it
+    /// round, also while a fault holds: what ends the fault would not outlive a restart.
+    pub async fn keep_settings(&self) {
+        self.must("CONFIG", &["REWRITE"]).await;
+    }
+
     /// Makes it refuse writes, as a replica does, until [`Node::writable`]; not for a node of a cluster.
     pub async fn read_only(&self) {
         // Of a primary that is not there: nothing listens on its own bus.
