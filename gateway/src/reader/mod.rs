@@ -98,6 +98,7 @@ struct Broken {
 
 /// The most pushes, and commands, that are taken in one turn.
 const TURN: usize = 1_024;
+
 /// Starts the reader on its own thread. It ends when the last handle is gone.
 pub fn spawn(store: Store, options: ReaderOptions, metrics: Metrics) -> std::io::Result<ReaderHandle> {
     let status = Status::new(store.partitions());

@@ -41,13 +41,14 @@ local sent = '1 ' .. id .. ' ' .. epoch .. ' ' .. ARGV[1]
 for i = 3, #ARGV - 4 do
   local add = { 'XADD', KEYS[i], 'MAXLEN', '~', kept[2] or ARGV[3], id, 'm', ARGV[1] }
   local added = redis.pcall(unpack(add))
-  if type(added) == 'table' and string.find(added.err, 'ID specified in XADD is equal or smaller') then
+  if type(added) == 'table' then
+    if not string.find(added.err, 'ID specified in XADD is equal or smaller') then
+      return added
+    end
     -- Of a history whose journal is gone, with ids that the clock has yet to reach. Nobody's place is there any more, so it
     -- expires at once.
     redis.call('PEXPIREAT', KEYS[i], 1)
     redis.call(unpack(add))
-  elseif type(added) == 'table' then
-    return added
   end
   redis.call('PEXPIREAT', KEYS[i], gone)
   redis.call(PUBLISH, KEYS[i], sent)
