@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tidings_shared::{Address, Cursor, Epoch, Id, Partition, Partitions};
+use tidings_shared::{Address, Cursor, Id, Partition, Partitions};
 
 use crate::record::{Entry, Record, What, first_ready};
 use crate::wait::now_us;
@@ -215,9 +215,9 @@ impl Judge<'_> {
         deliveries
     }
 
-    /// Ids of one history rise strictly within each partition over the client's whole life; an event's second coming is judged as such.
+    /// Ids rise strictly within each partition over the client's whole life; an event's second coming is judged as such.
     fn judge_order(&self, verdict: &mut Verdict) {
-        let mut last: HashMap<(Partition, Option<Epoch>), Id> = HashMap::new();
+        let mut last: HashMap<Partition, Id> = HashMap::new();
         let mut seen: HashMap<(u64, Partition), usize> = HashMap::new();
         let mut cursor = None;
         for (at, entry) in self.entries.iter().enumerate() {
@@ -247,10 +247,7 @@ impl Judge<'_> {
                 continue;
             }
             let Some(id) = (if given_up { told.filter(|_| !unmoved) } else { known.or(told) }) else { continue };
-            // A primary that was frozen and does not know yet that another took over may tell of its own history between.
-            let cursor = message.cursor.as_deref().and_then(|text| Cursor::decode(text, self.partitions).ok());
-            let epoch = cursor.and_then(|cursor| cursor.place(partition)).map(|place| place.epoch);
-            if let Some(before) = last.insert((partition, epoch), id)
+            if let Some(before) = last.insert(partition, id)
                 && before >= id
             {
                 self.accuse(verdict, Violation::OutOfOrder, Some(at), || {

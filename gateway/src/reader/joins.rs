@@ -145,9 +145,14 @@ impl Reader {
             Answer::Beacon(partition, Err(error)) | Answer::Lift(partition, Err(error)) if error.passing => {
                 self.refused(partition, &error);
             }
-            Answer::Beacon(_, Err(_)) | Answer::Lift(_, Err(_)) if self.options.without.lacks(Mechanism::Beacon) => {}
+            Answer::Beacon(partition, Err(_)) | Answer::Lift(partition, Err(_))
+                if self.options.without.lacks(Mechanism::Beacon) =>
+            {
+                self.states[partition.index()].asked = false;
+            }
             Answer::Beacon(partition, result) | Answer::Lift(partition, result) => {
-                result.map_err(broken(partition))?;
+                let place = result.map_err(broken(partition))?;
+                self.take_place(partition, place);
             }
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
             Answer::Arrived(join) => {
@@ -162,7 +167,8 @@ impl Reader {
     /// not deaf, and a new session would fare no better and take the other partitions down.
     fn refused(&mut self, partition: Partition, error: &StoreError) {
         tracing::warn!(%error, "a beacon did not go through; the next one may");
-        self.states[partition.index()].beacon = Instant::now();
+        let state = &mut self.states[partition.index()];
+        (state.beacon, state.asked) = (Instant::now(), false);
         self.status.down(partition, &error.to_string());
     }
 

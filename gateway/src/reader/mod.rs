@@ -159,7 +159,7 @@ impl Reader {
         loop {
             tokio::select! {
                 (at, whole) = links.sessions.receive(&mut pushes, TURN) => {
-                    self.take_pushes(pushes.drain(..));
+                    self.take_pushes(pushes.drain(..), &mut links.requests);
                     if !whole {
                         self.end(at, None, &mut links);
                     }

@@ -37,6 +37,8 @@ pub struct PartitionState {
     pub read_bytes: u64,
     /// When the last beacon came back in this session.
     pub beacon: Instant,
+    /// Whether the server was asked which history it has, as a push was of another one.
+    pub asked: bool,
     /// An event to several addresses whose end mark has not come yet.
     open: Option<Dispatch>,
     stand: watch::Sender<Stand>,
@@ -56,8 +58,9 @@ pub struct Stand {
 pub enum Step {
     /// These events are whole now: none, one, or the one whose end mark did not come and the next.
     Events(SmallVec<[Dispatch; 1]>),
-    /// The push is of another history: all that is followed must be resynced.
-    OtherEpoch(Place),
+    /// The push is of another history. Perhaps the server's is another one now; perhaps a server that was the primary
+    /// before tells of its own, which a cluster brings to the subscribers of the new one too.
+    OtherEpoch,
 }
 
 impl PartitionState {
@@ -74,6 +77,7 @@ impl PartitionState {
             behind: false,
             read_bytes: recovery::BYTES,
             beacon: now,
+            asked: false,
             open: None,
             stand: watch::Sender::default(),
         }
@@ -83,6 +87,7 @@ impl PartitionState {
     /// with a share of what others need.
     pub fn detach(&mut self) {
         self.attached = false;
+        self.asked = false;
         self.generation += 1;
         self.open = None;
     }
@@ -126,8 +131,8 @@ impl PartitionState {
     /// Takes a message of an address.
     pub fn message(&mut self, address: &Arc<Address>, delivered: &Delivered<'_>) -> Step {
         let place = Place { epoch: delivered.epoch, id: delivered.id };
-        if self.place.is_some_and(|known| known.epoch != place.epoch) {
-            return Step::OtherEpoch(place);
+        if self.is_other(place) {
+            return Step::OtherEpoch;
         }
         let mut events = self.close(|open| open.id != place.id);
         // One that is not above the watermark was part of what a recovery read.
@@ -152,8 +157,8 @@ impl PartitionState {
 
     /// Takes an end mark.
     pub fn end_mark(&mut self, place: Place) -> Step {
-        if self.place.is_some_and(|known| known.epoch != place.epoch) {
-            return Step::OtherEpoch(place);
+        if self.is_other(place) {
+            return Step::OtherEpoch;
         }
         let events = self.close(|_| true);
         self.lift(place.id);
@@ -162,8 +167,15 @@ impl PartitionState {
 
     /// Takes a beacon: all that was published before it has come in.
     pub fn beacon(&mut self, place: Place, now: Instant) -> Step {
-        self.beacon = now;
+        if !self.is_other(place) {
+            self.beacon = now;
+        }
         self.end_mark(place)
+    }
+
+    /// Whether a place is of another history than this one.
+    pub fn is_other(&self, place: Place) -> bool {
+        self.place.is_some_and(|known| known.epoch != place.epoch)
     }
 
     /// What is open is whole as soon as anything else comes, as the pushes of one event come in one go. Its end mark is
@@ -195,7 +207,7 @@ mod tests {
     fn whole(step: Step) -> Vec<(u64, usize)> {
         match step {
             Step::Events(events) => events.iter().map(|event| (event.id.ms, event.frames.len())).collect(),
-            Step::OtherEpoch(place) => panic!("another epoch: {place:?}"),
+            Step::OtherEpoch => panic!("another epoch"),
         }
     }
 
@@ -245,8 +257,11 @@ mod tests {
 
     #[test]
     fn another_epoch_is_told_from_every_kind_of_push() {
-        assert!(matches!(take(&mut state(), "a", r#"1 11-0 2 c - - - - {"time":"t"}"#), Step::OtherEpoch(_)));
-        assert!(matches!(state().end_mark(place(11, 2)), Step::OtherEpoch(_)));
-        assert!(matches!(state().beacon(place(11, 2), Instant::now()), Step::OtherEpoch(_)));
+        let mut state = state();
+        let (before, came) = (state.beacon, Instant::now());
+        assert!(matches!(take(&mut state, "a", r#"1 11-0 2 c - - - - {"time":"t"}"#), Step::OtherEpoch));
+        assert!(matches!(state.end_mark(place(11, 2)), Step::OtherEpoch));
+        assert!(matches!(state.beacon(place(11, 2), came), Step::OtherEpoch));
+        assert_eq!((state.place, state.beacon), (Some(place(10, 1)), before), "nothing of it counts");
     }
 }

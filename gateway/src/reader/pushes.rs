@@ -11,13 +11,14 @@ use tidings_shared::{Address, Partition};
 use super::delivery::{Dispatch, Resync};
 use super::outbox::WorkerId;
 use super::partition::Step;
+use super::requests::Requests;
 use super::{Reader, Route};
 use crate::clock;
 use crate::control::Reason;
 use crate::store::Push;
 
 impl Reader {
-    pub(super) fn take_pushes(&mut self, pushes: impl Iterator<Item = Push>) {
+    pub(super) fn take_pushes(&mut self, pushes: impl Iterator<Item = Push>, requests: &mut Requests) {
         let now = Instant::now();
         let mut latest = None;
         for push in pushes {
@@ -26,7 +27,8 @@ impl Reader {
                 Route::Address(partition, address) => {
                     let Ok(mut delivered) = Delivered::decode(&push.text) else {
                         let (partition, address) = (*partition, Arc::clone(address));
-                        self.resync_unreadable(partition, address);
+                        tracing::warn!(%address, "a message that no publisher of this version sends; the address is resynced");
+                        self.resync_address(partition, address, Reason::HistoryLost);
                         continue;
                     };
                     self.metrics.add_events_received(1);
@@ -40,7 +42,9 @@ impl Reader {
                         (&mut self.states[partition.index()], Place { epoch: self.options.without.epoch(epoch), id });
                     match route {
                         Route::Beacons(_) => {
-                            self.status.beacon(*partition, now, place);
+                            if !state.is_other(place) {
+                                self.status.beacon(*partition, now, place);
+                            }
                             (*partition, state.beacon(place, now))
                         }
                         _ => (*partition, state.end_mark(place)),
@@ -52,7 +56,13 @@ impl Reader {
                     events.iter().for_each(|event| self.hand_out(event));
                     self.outboxes.moved();
                 }
-                Step::OtherEpoch(place) => self.resync_partition(partition, place, Reason::Epoch),
+                Step::OtherEpoch => {
+                    if let Route::Address(_, address) = route {
+                        let address = Arc::clone(address);
+                        self.resync_address(partition, address, Reason::Epoch);
+                    }
+                    self.ask_epoch(partition, requests);
+                }
             }
         }
         if let Some(id) = latest {
@@ -72,13 +82,29 @@ impl Reader {
         self.outboxes.moved();
     }
 
-    /// A message was not written by a publisher of this version: that something happened is all that can be told.
-    fn resync_unreadable(&mut self, partition: Partition, address: Arc<Address>) {
-        tracing::warn!(%address, "a message that no publisher of this version sends; the address is resynced");
+    /// Something happened, and more than that cannot be told.
+    fn resync_address(&mut self, partition: Partition, address: Arc<Address>, reason: Reason) {
         let Some(place) = self.states[partition.index()].place else { return };
         self.table.doubt(&address);
-        let (addresses, reason) = (Some(vec![address]), Reason::HistoryLost);
+        let addresses = Some(vec![address]);
         self.outboxes.resync(&Resync { partition, place, addresses, reason });
+    }
+
+    /// Which history the server has, only its own answer tells: no push does.
+    fn ask_epoch(&mut self, partition: Partition, requests: &mut Requests) {
+        let state = &mut self.states[partition.index()];
+        if !std::mem::replace(&mut state.asked, true) {
+            requests.beacon(partition, state.highest);
+        }
+    }
+
+    /// The server told where it is.
+    pub(super) fn take_place(&mut self, partition: Partition, place: Place) {
+        let state = &mut self.states[partition.index()];
+        state.asked = false;
+        if state.is_other(place) {
+            self.resync_partition(partition, place, Reason::Epoch);
+        }
     }
 
     /// All of a partition must be refetched: from here on it is at `place`.

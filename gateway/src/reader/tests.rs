@@ -80,7 +80,7 @@ impl Rig {
     fn pump(&mut self) {
         let mut pushes = Vec::new();
         while self.session.receive(&mut pushes, 1_000).now_or_never().is_some() {}
-        self.reader.take_pushes(pushes.into_iter());
+        self.reader.take_pushes(pushes.into_iter(), &mut self.requests);
     }
 
     fn ask(&mut self, names: &[&str], from: From) -> ConnectionKey {
@@ -111,7 +111,7 @@ impl Rig {
                     Some(answer) => self.reader.take_answer(answer, &mut self.requests).unwrap(),
                     None => return,
                 },
-                _ = self.session.receive(&mut pushes, 1) => self.reader.take_pushes(pushes.drain(..)),
+                _ = self.session.receive(&mut pushes, 1) => self.reader.take_pushes(pushes.drain(..), &mut self.requests),
             }
         }
     }
@@ -152,7 +152,8 @@ impl Rig {
 
     fn push(&mut self, name: &str, text: String) {
         let channel = self.reader.options.namespace.keys(the_partition()).stream(&address(name));
-        self.reader.take_pushes(std::iter::once(Push { channel: channel.into(), text: text.into() }));
+        let push = Push { channel: channel.into(), text: text.into() };
+        self.reader.take_pushes(std::iter::once(push), &mut self.requests);
     }
 }
 
@@ -231,7 +232,7 @@ async fn an_event_reaches_who_is_left_when_one_of_its_addresses_is_forgotten_hal
     let id = rig.publish(&["a", "b"]);
     let mut pushes = Vec::new();
     rig.session.receive(&mut pushes, 2).await;
-    rig.reader.take_pushes(pushes.into_iter());
+    rig.reader.take_pushes(pushes.into_iter(), &mut rig.requests);
     let left = Instant::now() - Duration::from_secs(3_600);
     rig.reader.table.leave(0, &address("b"), left);
     assert_eq!(rig.reader.table.expire(Instant::now()).len(), 1);
@@ -288,6 +289,51 @@ async fn a_history_that_ends_and_comes_back_while_a_join_waits_voids_what_was_pl
     rig.reader.take_answer(Answer::Read { join, parts }, &mut rig.requests).unwrap();
     rig.settle().await;
     assert_eq!(rig.joined(connection).unwrap()[0].place, rig.place());
+}
+
+#[tokio::test]
+async fn a_push_of_a_history_that_the_server_does_not_have_resyncs_its_address_alone() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a", "b"], From::Now).await;
+    rig.handed();
+    let began = rig.place();
+    let other = Epoch::from_random(began.epoch.bits() ^ 1);
+    // As a primary that was frozen sends them when it thaws, and another one has taken its place.
+    for ms in [2, 1] {
+        rig.push("a", format!("1 {}-0 {other} c - - - - {{\"time\":\"t\"}}", began.id.ms + ms));
+    }
+    let resyncs = |handed: Vec<Delivery>| -> Vec<(Option<Vec<Arc<Address>>>, Place)> {
+        let told = handed.into_iter().filter_map(|delivery| match delivery {
+            Delivery::Resync(resync) => Some((resync.addresses, resync.place)),
+            _ => None,
+        });
+        told.collect()
+    };
+    assert_eq!(resyncs(rig.handed()), [(Some(vec![address("a")]), began), (Some(vec![address("a")]), began)]);
+    let answer = rig.answer().await;
+    assert!(matches!(answer, Answer::Beacon(_, Ok(place)) if place.epoch == began.epoch));
+    rig.reader.take_answer(answer, &mut rig.requests).unwrap();
+    assert!(rig.requests.next().await.is_none(), "it was asked once for both");
+    let id = rig.publish(&["b"]);
+    rig.pump();
+    assert_eq!((events(&rig.handed()), rig.place().epoch), (vec![id], began.epoch));
+}
+
+#[tokio::test]
+async fn another_history_begins_when_the_server_says_so() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a", "b"], From::Now).await;
+    rig.handed();
+    let began = rig.place();
+    rig.store.lose_everything();
+    let id = rig.publish(&["a"]);
+    rig.pump();
+    assert_eq!(rig.place(), began, "a push alone does not move it");
+    rig.settle().await;
+    let handed = rig.handed();
+    let whole = |delivery: &&Delivery| matches!(delivery, Delivery::Resync(resync) if resync.addresses.is_none());
+    assert_eq!(handed.iter().filter(whole).count(), 1);
+    assert!(rig.place().epoch != began.epoch && rig.place().id >= id);
 }
 
 #[tokio::test]

@@ -117,22 +117,6 @@ fn out_of_order_is_seen() {
 }
 
 #[test]
-fn histories_have_an_order_each() {
-    let oracle = published(&["a"], &[20, 30, 40]);
-    let told_of = |epoch: &str, n: u64, ms: u64| {
-        let What::Message(known) = message(n, ms, &["a"]) else { unreachable!() };
-        What::Message(Message { cursor: Some(format!("1.{epoch}.{ms}-0")), ..known })
-    };
-    let judge = |epochs: [&str; 3]| {
-        let [one, two, three] = epochs;
-        let sights = [(31, told_of(one, 1, 30)), (32, told_of(two, 0, 20)), (41, told_of(three, 2, 40))];
-        oracle.judge([&client(&sights)]).out_of_order
-    };
-    assert_eq!(judge(["k3f9", "k3f8", "k3f9"]), 0);
-    assert_eq!(judge(["k3f9", "k3f9", "k3f9"]), 1);
-}
-
-#[test]
 fn another_id_than_the_receipt_is_seen() {
     let verdict = published(&["a"], &[20]).judge([&client(&[(21, message(0, 19, &["a"]))])]);
     assert_eq!(verdict.out_of_order, 1);

@@ -220,7 +220,7 @@ impl World {
         let of = self.step as usize % self.sessions.len();
         let session = self.sessions[of].as_mut();
         let some = session.is_some_and(|session| session.receive(&mut pushes, most).now_or_never().is_some());
-        self.rig.reader.take_pushes(pushes.into_iter());
+        self.rig.reader.take_pushes(pushes.into_iter(), &mut self.rig.requests);
         self.rig.reader.flush();
         some
     }
