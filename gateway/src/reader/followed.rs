@@ -76,11 +76,6 @@ impl FollowTable {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<Address>, &Followed)> {
-        self.addresses.iter()
-    }
-
-    /// All of them, to change.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Followed> {
         self.addresses.values_mut()
     }

@@ -5,6 +5,7 @@
 //! run beside it and come back as answers.
 
 mod allowance;
+mod attach;
 pub mod delivery;
 mod followed;
 mod handle;
@@ -29,6 +30,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tidings_shared::{Address, Partition, Partitions};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -44,11 +48,12 @@ use self::delivery::Joined;
 use self::followed::FollowTable;
 use self::outbox::Outboxes;
 use self::partition::PartitionState;
+use self::recovery::Recovered;
 use self::requests::Requests;
-use self::sessions::{Openings, Sessions, next_wait};
+use self::sessions::{Openings, Sessions};
 use crate::frame::Encoder;
 use crate::metrics::Metrics;
-use crate::store::{Attempt, Session, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::without::Mechanism;
 
 /// What a channel carries.
@@ -86,6 +91,8 @@ struct Reader {
 struct Links {
     sessions: Sessions,
     openings: Openings,
+    /// What was opened and is not attached yet.
+    recoveries: FuturesUnordered<LocalBoxFuture<'static, Recovered>>,
     requests: Requests,
 }
 
@@ -147,6 +154,7 @@ impl Reader {
         let mut links = Links {
             sessions: Sessions::default(),
             openings: Openings::new(self.store.clone()),
+            recoveries: FuturesUnordered::new(),
             requests: Requests::new(self.partitions, self.options.reads(), self.metrics.clone()),
         };
         links.openings.begin(self.partitions.all().collect(), Duration::ZERO);
@@ -174,7 +182,8 @@ impl Reader {
                     let taken = self.take_answer(answer, &mut links.requests);
                     self.end_broken(taken.err(), &mut links);
                 }
-                Some((attempt, waited)) = links.openings.next() => self.attach(attempt, waited, &mut links).await,
+                Some((attempt, waited)) = links.openings.next() => self.opened(attempt, waited, &mut links),
+                Some(recovered) = links.recoveries.next() => self.recovered(recovered, &mut links),
                 _ = beacons.tick() => {
                     let deaf = self.send_beacons(&mut links.requests);
                     self.end_broken(deaf, &mut links);
@@ -182,42 +191,6 @@ impl Reader {
                 _ = seconds.tick() => self.each_second(Instant::now(), &mut links.requests),
             }
             self.flush();
-        }
-    }
-
-    /// Recovers over a new session, and goes on with it.
-    async fn attach(&mut self, Attempt { partitions, result }: Attempt, waited: Duration, links: &mut Links) {
-        let begun = Instant::now();
-        let attached = match result {
-            Ok(session) => self.recover_or_break(session).await,
-            Err(error) => Err(error),
-        };
-        // Meanwhile nobody sent beacons through the others, nor took those that came.
-        let now = Instant::now();
-        for state in &mut self.states {
-            state.beacon = (state.beacon + (now - begun)).min(now);
-        }
-        match attached {
-            Ok(session) => {
-                links.requests.attach(&session);
-                links.sessions.add(session, waited);
-                self.note_policy(links.sessions.policy());
-            }
-            Err(error) => self.lost(partitions, &error, next_wait(waited), links),
-        }
-    }
-
-    /// Recovers over a session for as long as it is whole: what is asked of one that broke comes to nothing, perhaps late.
-    async fn recover_or_break(&mut self, mut session: Session) -> Result<Session, StoreError> {
-        let broken = session.broken();
-        tokio::select! {
-            recovered = self.recover(&mut session) => recovered.map(|()| session),
-            () = broken => {
-                for partition in &session.partitions {
-                    self.states[partition.index()].behind |= session.is_behind();
-                }
-                Err(StoreError::new("recovering", session.end()))
-            }
         }
     }
 

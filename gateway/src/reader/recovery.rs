@@ -4,23 +4,25 @@
 //! journal, up to its last id at that moment: it names every address that changed since the watermark, so only those
 //! that are followed are read. Everything up to that id is handed out; the pushes that waited and are not above it are
 //! passed over.
+//!
+//! It runs beside the reader, which serves the other partitions meanwhile, and owns a copy of what the reader knew. That
+//! stays true: what is detached does not move, and nobody new follows it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Id, Partition};
 
-use super::delivery::Resync;
+use super::delivery::Dispatch;
 use super::replay::{self, Told};
-use super::{Reader, Route};
 use crate::control::Reason;
-use crate::metrics::Read;
+use crate::frame::Encoder;
+use crate::metrics::{Metrics, Read};
 use crate::store::{Asked, Client, Missed, Session, Status, StoreError};
-use crate::without::Mechanism;
 
 /// Channels of one SUBSCRIBE.
 const CHANNELS: usize = 1_000;
@@ -36,168 +38,192 @@ const LESS: u64 = 16;
 /// write out more than this at once, and it all stands in memory.
 const READS: u64 = 16;
 
-impl Reader {
-    /// Attaches to a new session: subscribes to all that is followed of its partitions, and hands out what was missed or
-    /// resyncs it.
-    pub(super) async fn recover(&mut self, session: &mut Session) -> Result<(), StoreError> {
-        let (client, partitions) = (session.client.clone(), session.partitions.clone());
+/// A recovery of the partitions of one session.
+#[derive(Debug)]
+pub struct Recovery {
+    /// What is known of each, in the order of the session's partitions.
+    pub known: Vec<Known>,
+    /// What has to be subscribed.
+    pub channels: Vec<String>,
+    /// Makes the frames.
+    pub encoder: Encoder,
+    /// Counts the reads.
+    pub metrics: Metrics,
+}
+
+/// What is known of a partition before its recovery.
+#[derive(Debug)]
+pub struct Known {
+    /// Which.
+    pub partition: Partition,
+    /// The watermark. `None` before the first session.
+    pub place: Option<Place>,
+    /// The highest id ever seen.
+    pub highest: Id,
+    /// Which process served it in the last session.
+    pub run: Option<Arc<str>>,
+    /// Whether it is to be resynced, not read.
+    pub behind: bool,
+    /// Whether its journal is to be read. If not, it goes on with what comes.
+    pub by_journal: bool,
+    /// The most bytes of one read.
+    pub read_bytes: u64,
+    /// All that is followed of it.
+    pub addresses: HashSet<Arc<Address>>,
+}
+
+/// What came of a recovery.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The session, which takes pushes in since its subscriptions.
+    pub session: Session,
+    /// How long it was waited for.
+    pub waited: Duration,
+    /// What it is subscribed to.
+    pub channels: Vec<String>,
+    /// What each of its partitions missed.
+    pub result: Result<Vec<Outcome>, Failed>,
+}
+
+/// What a partition missed.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It begins at this place.
+    Begun(Place),
+    /// All of it must be refetched: it is at this place now.
+    Resync(Place, Reason),
+    /// This, and it is all.
+    Missed(Backfill),
+}
+
+/// What the followed addresses of a partition got up to a place.
+#[derive(Debug)]
+pub struct Backfill {
+    /// Where the partition is now.
+    pub place: Place,
+    /// Of what these got, something is gone.
+    pub lost: Vec<Arc<Address>>,
+    /// These got more than is worth reading.
+    pub slow: Vec<Arc<Address>>,
+    /// What the others got, in order.
+    pub events: Vec<Dispatch>,
+}
+
+/// A recovery that came to nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: StoreError,
+    /// So much of this partition was to be read at once, and did not come; less may.
+    pub less: Option<(Partition, u64)>,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self { error, less: None }
+    }
+}
+
+impl Recovery {
+    /// Recovers over a session for as long as it is whole: what is asked of one that broke comes to nothing, perhaps late.
+    pub async fn over(self, session: Session, waited: Duration) -> Recovered {
+        let result = tokio::select! {
+            result = self.run(&session) => result,
+            () = session.broken() => Err(StoreError::new("recovering", session.end()).into()),
+        };
+        Recovered { session, waited, channels: self.channels, result }
+    }
+
+    async fn run(&self, session: &Session) -> Result<Vec<Outcome>, Failed> {
+        let client = &session.client;
         // Before the subscriptions, or pushes of the history before would come behind those of the new one.
-        let attached = self.beacons(&client, &partitions, true).await?;
-        self.subscribe_all(&client, &partitions).await?;
+        let attached = self.beacons(client, true).await?;
+        for some in self.channels.chunks(CHANNELS) {
+            client.subscribe(some.to_vec()).await?;
+        }
         // And where each is only after them: from its place on a partition misses nothing, and remembers so.
-        let places = self.beacons(&client, &partitions, false).await?;
+        let places = self.beacons(client, false).await?;
         for (place, before) in places.iter().zip(attached) {
             same_epoch(place.epoch, before.epoch)?;
         }
-        let pages = self.first_pages(&client, &partitions, &places).await?;
-        for ((partition, place), page) in partitions.iter().copied().zip(places).zip(pages) {
-            let state = &mut self.states[partition.index()];
-            let other_server = state.run.as_ref().is_some_and(|run| *run != session.run);
-            match state.place {
-                None => state.restart(place),
-                Some(_) if state.behind => self.resync_partition(partition, place, Reason::Slow),
-                Some(known) if known.epoch != place.epoch => {
-                    let reason = if other_server { Reason::Failover } else { Reason::Epoch };
-                    self.resync_partition(partition, place, reason);
+        let pages = self.first_pages(client, &places).await?;
+        let mut outcomes = Vec::with_capacity(self.known.len());
+        for ((known, place), page) in self.known.iter().zip(places).zip(pages) {
+            outcomes.push(match (known.place, page) {
+                (None, _) => Outcome::Begun(place),
+                (Some(_), _) if known.behind => Outcome::Resync(place, Reason::Slow),
+                (Some(before), _) if before.epoch != place.epoch => {
+                    let other_server = known.run.as_ref().is_some_and(|run| *run != session.run);
+                    Outcome::Resync(place, if other_server { Reason::Failover } else { Reason::Epoch })
                 }
-                Some(_) if self.options.without.lacks(Mechanism::Journal) => {
-                    self.states[partition.index()].restart(place);
-                }
-                Some(known) => self.backfill(&client, partition, known, page).await?,
-            }
+                (Some(before), Some(page)) => self.backfill(client, known, before, page).await?,
+                (Some(_), None) => Outcome::Begun(place),
+            });
         }
-        for partition in &partitions {
-            self.states[partition.index()].attach(&session.run, Instant::now());
-            self.status.up(*partition);
-        }
-        tracing::info!(partitions = partitions.len(), addresses = self.table.len(), "connected to the store");
-        Ok(())
+        Ok(outcomes)
     }
 
-    /// Sends a beacon through each of these, all at once: a server may be far away.
-    async fn beacons(
-        &self,
-        client: &Client,
-        partitions: &[Partition],
-        attaching: bool,
-    ) -> Result<Vec<Place>, StoreError> {
-        let send = |partition: &Partition| client.beacon(*partition, self.states[partition.index()].highest, attaching);
-        try_join_all(partitions.iter().map(send)).await
+    /// Sends a beacon through each partition, all at once: a server may be far away.
+    async fn beacons(&self, client: &Client, attaching: bool) -> Result<Vec<Place>, StoreError> {
+        try_join_all(self.known.iter().map(|known| client.beacon(known.partition, known.highest, attaching))).await
     }
 
-    /// The first page of each journal of which something is known, and whose history is still the same.
-    async fn first_pages(
-        &self,
-        client: &Client,
-        partitions: &[Partition],
-        places: &[Place],
-    ) -> Result<Vec<Option<Missed>>, StoreError> {
-        let first = async |(partition, place): (&Partition, &Place)| match self.states[partition.index()].place {
-            Some(known) if known.epoch == place.epoch => {
-                self.metrics.add_store_reads(Read::Recover, 1);
-                client.missed(*partition, known.id, None).await.map(Some)
+    /// The first page of each journal that is to be read: something is known, and the history is still the same.
+    async fn first_pages(&self, client: &Client, places: &[Place]) -> Result<Vec<Option<Missed>>, StoreError> {
+        let first = async |(known, place): (&Known, &Place)| match known.place {
+            Some(before) if before.epoch == place.epoch && known.by_journal && !known.behind => {
+                self.page(client, known, before.id, None).await.map(Some)
             }
             _ => Ok(None),
         };
-        try_join_all(partitions.iter().zip(places).map(first)).await
+        try_join_all(self.known.iter().zip(places).map(first)).await
     }
 
-    /// Tells of a policy that may lose history.
-    pub(super) fn note_policy(&mut self, policy: Option<&str>) {
-        let Some(policy) = policy else { return };
-        self.status.set_policy(policy);
-        self.metrics.set_noeviction(policy == "noeviction");
-        if policy != "noeviction" {
-            tracing::warn!(
-                policy,
-                "the store may evict streams under memory pressure, and what it evicts is lost in silence: set maxmemory-policy to noeviction"
-            );
-        }
+    async fn page(&self, client: &Client, known: &Known, after: Id, up_to: Option<Id>) -> Result<Missed, StoreError> {
+        self.metrics.add_store_reads(Read::Recover, 1);
+        client.missed(known.partition, after, up_to).await
     }
 
-    async fn subscribe_all(&mut self, client: &Client, partitions: &[Partition]) -> Result<(), StoreError> {
-        for partition in partitions {
-            let keys = self.options.namespace.keys(*partition);
-            self.routes.insert(keys.journal().into(), Route::EndMarks(*partition));
-            self.routes.insert(keys.beacon(&self.options.gateway).into(), Route::Beacons(*partition));
-        }
-        let here = self.routes.iter().filter(|(_, route)| partitions.contains(&route.partition()));
-        let channels: Vec<String> = here.map(|(channel, _)| channel.to_string()).collect();
-        for some in channels.chunks(CHANNELS) {
-            client.subscribe(some.to_vec()).await?;
-        }
-        Ok(())
-    }
-
-    /// Hands out what a partition got since `known`, its watermark.
-    async fn backfill(
-        &mut self,
-        client: &Client,
-        partition: Partition,
-        known: Place,
-        mut first: Option<Missed>,
-    ) -> Result<(), StoreError> {
-        let mut changed: HashSet<Arc<Address>> = HashSet::new();
-        let (mut after, mut last) = (known.id, None);
+    /// What a partition got since its watermark. The first page of its journal is read already.
+    async fn backfill(&self, client: &Client, known: &Known, before: Place, first: Missed) -> Result<Outcome, Failed> {
+        let mut changed: HashSet<&Arc<Address>> = HashSet::new();
+        let up_to = first.last;
+        let mut page = first;
         loop {
-            let page = match first.take() {
-                Some(page) => page,
-                None => {
-                    self.metrics.add_store_reads(Read::Recover, 1);
-                    client.missed(partition, after, last).await?
-                }
-            };
-            let up_to = *last.get_or_insert(page.last);
-            same_epoch(page.epoch, known.epoch)?;
+            same_epoch(page.epoch, before.epoch)?;
             if !page.complete {
-                let place = Place { id: up_to, ..known };
-                self.resync_partition(partition, place, Reason::HistoryLost);
-                return Ok(());
+                return Ok(Outcome::Resync(Place { id: up_to, ..before }, Reason::HistoryLost));
             }
-            changed.extend(page.addresses.into_iter().map(Arc::new));
-            match page.next {
-                Some(next) => after = next,
-                None => break,
-            }
+            changed.extend(page.addresses.iter().filter_map(|address| known.addresses.get(address)));
+            let Some(next) = page.next else { break };
+            page = self.page(client, known, next, Some(up_to)).await?;
         }
-        // The table's own addresses, which are shared, in place of those just parsed.
-        let followed = self.table.iter().map(|(address, _)| address).filter(|address| changed.contains(*address));
-        let followed: Vec<Arc<Address>> = followed.map(Arc::clone).collect();
-        let up_to = last.unwrap_or(known.id);
-        self.read_changed(client, partition, &followed, known, up_to).await?;
-        self.states[partition.index()].restart(Place { epoch: known.epoch, id: up_to.max(known.id) });
-        self.outboxes.moved();
-        Ok(())
+        let changed: Vec<Arc<Address>> = changed.into_iter().map(Arc::clone).collect();
+        let place = Place { id: up_to.max(before.id), ..before };
+        self.read_changed(client, known, &changed, (before, up_to), place).await.map(Outcome::Missed)
     }
 
-    /// Hands out what `addresses` got in between, or resyncs them.
-    pub(super) async fn read_changed(
-        &mut self,
+    /// What `addresses` got in between.
+    async fn read_changed(
+        &self,
         client: &Client,
-        partition: Partition,
+        known: &Known,
         addresses: &[Arc<Address>],
-        known: Place,
-        up_to: Id,
-    ) -> Result<(), StoreError> {
-        let place = Place { epoch: known.epoch, id: up_to };
-        let most = self.states[partition.index()].read_bytes;
+        (before, up_to): (Place, Id),
+        place: Place,
+    ) -> Result<Backfill, Failed> {
+        let (partition, most) = (known.partition, known.read_bytes);
         let mut left = READS * most;
         let mut frames = Vec::new();
-        let mut lost = Vec::new();
-        let mut slow = Vec::new();
+        let (mut lost, mut slow) = (Vec::new(), Vec::new());
         for some in addresses.chunks(ADDRESSES) {
             self.metrics.add_store_reads(Read::Recover, 1);
-            let span = Span::Between(known.id, up_to);
+            let span = Span::Between(before.id, up_to);
             let asked = Asked { partition, addresses: some, span, each: &[], bytes: most.min(left) };
-            let history = match client.backfill(asked).await {
-                Ok(history) => history,
-                Err(error) => {
-                    self.states[partition.index()].read_bytes = (most / LESS).max(LEAST_BYTES);
-                    return Err(error);
-                }
-            };
-            same_epoch(history.epoch, known.epoch)?;
-            let read = replay::encode(&history, some, known.epoch, &self.encoder);
+            let less = Some((partition, (most / LESS).max(LEAST_BYTES)));
+            let history = client.backfill(asked).await.map_err(|error| Failed { error, less })?;
+            same_epoch(history.epoch, before.epoch)?;
+            let read = replay::encode(&history, some, before.epoch, &self.encoder);
             for (address, Told { status, frames: read }) in some.iter().zip(read) {
                 match status {
                     Status::Complete => {
@@ -209,17 +235,8 @@ impl Reader {
                 }
             }
         }
-        // First what is lost: behind the ids of what is not, a connection that breaks would never be told.
-        for (addresses, reason) in [(lost, Reason::HistoryLost), (slow, Reason::Slow)] {
-            if !addresses.is_empty() {
-                self.table.forget_addresses(&addresses, up_to);
-                self.outboxes.resync(&Resync { partition, place, addresses: Some(addresses), reason });
-            }
-        }
-        for event in replay::merge(partition, frames.iter().map(|(address, frame)| (address, frame))) {
-            self.hand_out(&event);
-        }
-        Ok(())
+        let events = replay::merge(partition, frames.iter().map(|(address, frame)| (address, frame)));
+        Ok(Backfill { place, lost, slow, events })
     }
 }
 

@@ -64,8 +64,7 @@ impl Rig {
         let mut reader = Reader::new(Store::Memory(store.clone()), options, status, metrics.clone());
         let (sender, deliveries) = mpsc::unbounded_channel();
         reader.take_command(Command::Register(0, sender));
-        let mut session = store.connect(partitions.all().collect());
-        reader.recover(&mut session).await.unwrap();
+        let session = recovered(&mut reader, store.connect(partitions.all().collect())).await;
         let mut requests = Requests::new(partitions, reader.options.reads(), metrics.clone());
         requests.attach(&session);
         Self { reader, session, requests, store, deliveries, metrics, serial: 0 }
@@ -157,6 +156,13 @@ impl Rig {
     }
 }
 
+/// The session, once the reader has recovered over it.
+async fn recovered(reader: &mut Reader, session: Session) -> Session {
+    let recovered = reader.recovery(&session.partitions).over(session, Duration::ZERO).await;
+    reader.attach(&recovered.session, recovered.result.unwrap());
+    recovered.session
+}
+
 fn address(name: &str) -> Arc<Address> {
     Arc::new(name.parse().unwrap())
 }
@@ -244,13 +250,11 @@ async fn an_event_reaches_who_is_left_when_one_of_its_addresses_is_forgotten_hal
 async fn what_a_recovery_lost_is_told_before_what_it_found() {
     let mut rig = Rig::keeping(1).await;
     rig.join(&["a", "b"], From::Now).await;
-    let known = rig.place();
     rig.publish(&["a"]);
     rig.publish(&["a"]);
     let found = rig.publish(&["b"]);
-    let client = rig.session.client.clone();
-    let addresses = [address("a"), address("b")];
-    rig.reader.read_changed(&client, the_partition(), &addresses, known, found).await.unwrap();
+    let session = rig.store.connect(vec![the_partition()]);
+    rig.session = recovered(&mut rig.reader, session).await;
     let handed = rig.handed();
     let resync = handed.iter().position(|delivery| matches!(delivery, Delivery::Resync(_))).unwrap();
     assert_eq!((events(&handed[..resync]), events(&handed[resync..])), (vec![], vec![found]));
@@ -629,8 +633,7 @@ async fn what_lives_elsewhere_goes_on_while_a_partition_is_away() {
     let key = rig.ask(&["a"], From::Now);
     assert!(rig.joined(key).is_none());
     let missed = rig.publish(&["a"]);
-    let mut session = rig.store.connect(vec![lost]);
-    rig.reader.recover(&mut session).await.unwrap();
+    let session = recovered(&mut rig.reader, rig.store.connect(vec![lost])).await;
     rig.requests.attach(&session);
     assert_eq!(events(&rig.handed()), [missed]);
     rig.join(&["a", &other], From::Now).await;
@@ -641,8 +644,8 @@ async fn an_answer_over_a_session_that_is_gone_breaks_no_later_one() {
     let mut rig = Rig::new().await;
     rig.requests.beacon(the_partition(), Id::ZERO);
     rig.reader.detach(&[the_partition()], &StoreError::new("testing", "it broke"), &mut rig.requests);
-    rig.session = rig.store.connect(vec![the_partition()]);
-    rig.reader.recover(&mut rig.session).await.unwrap();
+    let session = rig.store.connect(vec![the_partition()]);
+    rig.session = recovered(&mut rig.reader, session).await;
     rig.requests.attach(&rig.session);
     assert!(rig.requests.next().await.is_none());
     rig.requests.beacon(the_partition(), Id::ZERO);
@@ -678,8 +681,8 @@ mod without {
             rig.join(&["a"], From::Now).await;
             rig.reader.detach(&[the_partition()], &StoreError::new("testing", "it broke"), &mut rig.requests);
             let missed = rig.publish(&["a"]);
-            let mut session = rig.store.connect(vec![the_partition()]);
-            rig.reader.recover(&mut session).await.unwrap();
+            let session = rig.store.connect(vec![the_partition()]);
+            recovered(&mut rig.reader, session).await;
             let handed = rig.handed();
             assert_eq!(events(&handed), if found { vec![missed] } else { vec![] }, "{without}");
             assert!(!handed.iter().any(|delivery| matches!(delivery, Delivery::Resync(_))), "{without}");

@@ -267,8 +267,7 @@ impl World {
     /// Opens anew what broke.
     fn mend(&mut self) {
         for partition in self.partitions.all().filter(|p| self.sessions[p.index()].is_none()).collect::<Vec<_>>() {
-            let mut session = self.rig.store.connect(vec![partition]);
-            now(self.rig.reader.recover(&mut session)).unwrap();
+            let session = now(recovered(&mut self.rig.reader, self.rig.store.connect(vec![partition])));
             self.rig.requests.attach(&session);
             self.sessions[partition.index()] = Some(session);
             self.rig.reader.flush();

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use tidings_publisher::{Namespace, Partitions};
 use tidings_tests::gateway::publics;
+use tidings_tests::proxy::Way;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Cluster, Layout, Node, Server, eventually};
+use tidings_tests::{Client, Cluster, Gateway, Layout, Node, Server, eventually};
 
 use super::{Stage, cut_replicas_off};
 use crate::on_each_server;
 
-on_each_server!(slot_that_moves, slot_half_moved, lost_writes, shard_away, shard_silent);
+on_each_server!(slot_that_moves, slot_half_moved, lost_writes, shard_away, shard_silent, shard_silent_in_recovery);
 
 pub(crate) fn slot_of(address: &str) -> u16 {
     Namespace::default().keys(Partitions::CLUSTER.of(&address.parse().unwrap())).slot()
@@ -78,6 +79,37 @@ async fn shard_away(server: Server) {
 /// Its primary takes connections and answers nothing.
 async fn shard_silent(server: Server) {
     without_a_shard(server, Node::freeze).await;
+}
+
+/// Its primary falls silent when gateways are connected to it again, and are about to learn what they missed.
+async fn shard_silent_in_recovery(server: Server) {
+    let cluster = Cluster::start(Layout::of(server).proxied()).await;
+    let stage = Stage::over(&cluster.url(), Partitions::CLUSTER).await;
+    stage.publish_through(std::future::ready(())).await;
+    let slot = slot_of("o/0");
+    let primary = cluster.primary_of(slot).await;
+    let lost = || stage.gateways.iter().flat_map(Gateway::log).filter(|line| line.contains("is broken")).count();
+    // So that there is a while between two steps.
+    primary.proxy().delay(Way::Up, Duration::from_millis(300));
+    let before = primary.calls("ssubscribe").await;
+    primary.kill_clients("pubsub").await;
+    eventually("a gateway subscribes again", PATIENCE, async || primary.calls("ssubscribe").await > before).await;
+    primary.proxy().freeze(Way::Down);
+    let before = lost();
+    for topic in &stage.topics {
+        if cluster.primary_of(slot_of(topic)).await.addr() != primary.addr() {
+            let serial = stage.source.publish(&[topic]).await;
+            for client in &stage.clients {
+                client.got(serial).await;
+            }
+        }
+    }
+    assert_eq!(lost(), before, "events of other shards came once the recovery was given up");
+    eventually("a gateway gives its recovery up", PATIENCE, async || lost() > before).await;
+    primary.proxy().delay(Way::Up, Duration::ZERO);
+    primary.proxy().thaw();
+    stage.publish_through(std::future::ready(())).await;
+    stage.assert_converged().await;
 }
 
 async fn without_a_shard(server: Server, fault: fn(&Node)) {
