@@ -6,9 +6,6 @@ use super::{Fault, Kind, Stage, Strikes, Twin};
 use crate::proxy::{Cut, Way};
 use crate::topology::Layout;
 
-/// Where nothing takes over from a server that is up and cannot be reached.
-const WITHOUT_SENTINELS: &[Kind] = &[Kind::Standalone, Kind::Cluster];
-
 /// What is closed is noticed at once, and each try to connect waits for a second at most.
 const CLOSED: Option<Duration> = Some(Duration::from_secs(4));
 /// What is deaf is noticed after three beacon intervals of half a second.
@@ -58,7 +55,6 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "link::dead_to_gateways",
         incident: "A firewall forgets connections that are open: what Redis sends vanishes, and nobody is told.",
-        kinds: WITHOUT_SENTINELS,
         heals_in: DEAF,
         twin: Twin::without(&["beacon"]),
         befall: |stage| Box::pin(dead(stage, Way::Down)),
@@ -67,7 +63,6 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "link::dead_to_server",
         incident: "What gateways send to Redis vanishes and nobody is told, while events still come to them.",
-        kinds: WITHOUT_SENTINELS,
         settings: &[("replay.recent", "0")],
         heals_in: DEAF,
         // Events come all the same; but who comes back has to ask for what was missed.
@@ -78,7 +73,6 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "link::black_hole",
         incident: "A network between gateways and Redis hangs: connections open, and nothing ever comes back on them.",
-        kinds: WITHOUT_SENTINELS,
         befall: |stage| Box::pin(black_hole(stage)),
         ..LINK
     },
