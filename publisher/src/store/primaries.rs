@@ -91,7 +91,7 @@ impl Primaries {
     /// The map as last told, and which telling that was; asks for it if there is none, or it was distrusted. Right after
     /// a failure to learn it, and for a jittered while, all are told of that failure.
     pub async fn map(&self) -> Result<(Arc<Map>, Generation), Error> {
-        let (known, generation) = self.inner.known.get(|| Box::pin(self.ask())).await?;
+        let (known, generation) = self.inner.known.get(|| Box::pin(self.ask_map())).await?;
         Ok((known.map, generation))
     }
 
@@ -141,23 +141,41 @@ impl Primaries {
         self.inner.access.client(server, protocol)
     }
 
+    /// All servers that sentinels know of, also one that was the primary before and does not know yet that it is no more.
+    /// None where there are no sentinels.
+    pub async fn members(&self) -> Result<Vec<Server>, Error> {
+        let Topology::Sentinel { primary, .. } = &self.inner.topology else { return Ok(Vec::new()) };
+        let access = &self.inner.to_sentinels;
+        self.ask(|sentinel, config| async move { sentinel::members(access, &sentinel, primary, &config).await }).await
+    }
+
+    /// Asks who the primaries are.
+    async fn ask_map(&self) -> Result<Known, Error> {
+        let map = self.ask(|server, config| async move { self.map_of(&server, &config).await }).await?;
+        self.take_advisers(&map);
+        Ok(Known { map: Arc::new(map), asked: Instant::now() })
+    }
+
     /// Asks one server after the other until one answers.
-    async fn ask(&self) -> Result<Known, Error> {
+    async fn ask<T, Answer: Future<Output = Result<T, Error>>>(
+        &self,
+        question: impl Fn(Server, AsyncConnectionConfig) -> Answer,
+    ) -> Result<T, Error> {
         let inner = &self.inner;
         let advisers = inner.advisers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let asked = advisers.len().min(ASKED);
-        // Something is left for what the map is asked for.
+        // Something is left for what the answer is needed for.
         let limit = inner.timeout / (asked as u32 + 1);
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
         let mut failures: Vec<Error> = Vec::new();
         for _ in 0..asked {
             // Moved on before the answer, so that an attempt that its caller gives up does not begin here again.
             let at = inner.first.fetch_add(1, Ordering::Relaxed);
             let server = &advisers[at % advisers.len()];
-            match timeout(limit, self.ask_one(server, limit)).await {
-                Ok(Ok(map)) => {
+            match timeout(limit, question(server.clone(), config.clone())).await {
+                Ok(Ok(answer)) => {
                     inner.first.store(at, Ordering::Relaxed);
-                    self.take_advisers(&map);
-                    return Ok(Known { map: Arc::new(map), asked: Instant::now() });
+                    return Ok(answer);
                 }
                 Ok(Err(error)) => failures.push(error),
                 Err(_) => {
@@ -168,14 +186,13 @@ impl Primaries {
         Err(Error::of_all(failures))
     }
 
-    async fn ask_one(&self, server: &Server, limit: Duration) -> Result<Map, Error> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
+    async fn map_of(&self, server: &Server, config: &AsyncConnectionConfig) -> Result<Map, Error> {
         match &self.inner.topology {
             Topology::Standalone => Ok(Map::one(server.clone())),
             Topology::Sentinel { primary, .. } => {
-                sentinel::primary(&self.inner.to_sentinels, server, primary, &config).await.map(Map::one)
+                sentinel::primary(&self.inner.to_sentinels, server, primary, config).await.map(Map::one)
             }
-            Topology::Cluster => cluster::map(&self.inner.access, server, &config).await,
+            Topology::Cluster => cluster::map(&self.inner.access, server, config).await,
         }
     }
 

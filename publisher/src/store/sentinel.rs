@@ -1,7 +1,9 @@
-//! Asking a sentinel which server is the primary, and that server whether it is.
+//! Asking a sentinel which server is the primary and which others there are, and the primary whether it is one.
+
+use std::collections::HashMap;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ProtocolVersion, RedisError, Value};
+use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion, RedisError, Value};
 use tidings_shared::store_url::Server;
 
 use super::access::{Access, failure};
@@ -14,21 +16,41 @@ pub(super) async fn primary(
     name: &str,
     config: &AsyncConnectionConfig,
 ) -> Result<Server, Error> {
+    let answer: Option<(String, u16)> = ask(access, sentinel, ["GET-MASTER-ADDR-BY-NAME", name], config).await?;
+    let unknown =
+        || Error::told(ErrorKind::InvalidUrl, format!("the sentinel {sentinel} knows no primary called {name:?}"));
+    answer.map(|(host, port)| Server::new(host, port)).ok_or_else(unknown)
+}
+
+/// All servers that `sentinel` knows of the primary called `name`: while replicas are made to follow a new primary it is one
+/// of these, and the one before still stands in its place; later that one is among the replicas.
+pub(super) async fn members(
+    access: &Access,
+    sentinel: &Server,
+    name: &str,
+    config: &AsyncConnectionConfig,
+) -> Result<Vec<Server>, Error> {
+    type Told = HashMap<String, String>;
+    let primary: Told = ask(access, sentinel, ["MASTER", name], config).await?;
+    let replicas: Vec<Told> = ask(access, sentinel, ["REPLICAS", name], config).await?;
+    let server = |told: &Told| Some(Server::new(told.get("ip")?, told.get("port")?.parse().ok()?));
+    Ok(replicas.iter().chain([&primary]).filter_map(server).collect())
+}
+
+async fn ask<T: FromRedisValue>(
+    access: &Access,
+    sentinel: &Server,
+    question: [&str; 2],
+    config: &AsyncConnectionConfig,
+) -> Result<T, Error> {
     // Its login is another than that of the servers, so a refusal must say whose it is.
     let own = |error: Error| error.of("the sentinel");
     let mut connection = access.connect(sentinel, ProtocolVersion::RESP2, config).await.map_err(own)?;
-    let answer: Result<Option<(String, u16)>, RedisError> =
-        redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(&mut connection).await;
-    match answer {
-        Ok(Some((host, port))) => Ok(Server::new(host, port)),
-        Ok(None) => {
-            Err(Error::told(ErrorKind::InvalidUrl, format!("the sentinel {sentinel} knows no primary called {name:?}")))
-        }
-        Err(error) if is_unknown_command(&error) => {
-            Err(Error::told(ErrorKind::InvalidUrl, format!("{sentinel} is no sentinel")))
-        }
-        Err(error) => Err(own(failure(sentinel, error))),
-    }
+    let answer: Result<T, RedisError> = redis::cmd("SENTINEL").arg(&question).query_async(&mut connection).await;
+    answer.map_err(|error| match is_unknown_command(&error) {
+        true => Error::told(ErrorKind::InvalidUrl, format!("{sentinel} is no sentinel")),
+        false => own(failure(sentinel, error)),
+    })
 }
 
 /// Makes sure that `server` is a primary: a sentinel may not have noticed yet, and a replica takes no writes.

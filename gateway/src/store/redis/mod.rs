@@ -140,7 +140,7 @@ impl RedisStore {
         let (sink, pushes) = session::pushes();
         let without = self.options.without;
         let node = Node::open(&self.primaries, server, &sink, without).await?;
-        self.fence.moved(&self.primaries, server, &self.options).await;
+        self.fence.moved(&self.primaries, &node, &self.options).await;
         let process = (Arc::clone(&node.reign), node.policy.clone());
         let slots = partitions.iter().map(|partition| self.slot(*partition)).collect();
         let watch = self.watch.get_or_init(|| Watch::begin(self.primaries.clone(), without));

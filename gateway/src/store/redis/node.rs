@@ -26,6 +26,8 @@ pub(super) struct Node {
     pub(super) run: String,
     /// The same, and which of its times as a primary this is.
     pub(super) reign: Arc<str>,
+    /// The replication id of the primary whose history it continues, if it was promoted since it started.
+    pub(super) continued: String,
     /// Its `maxmemory-policy`.
     pub(super) policy: String,
     pub(super) requests: MultiplexedConnection,
@@ -85,6 +87,7 @@ impl Node {
             server: server.clone(),
             reign: format!("{run} {replid}").into(),
             run,
+            continued: info.get("master_replid2").unwrap_or_default(),
             policy: info.get("maxmemory_policy").unwrap_or_default(),
             requests,
             backfills,

@@ -1,12 +1,12 @@
 //! Behind Sentinel.
 
 use tidings_publisher::Partitions;
-use tidings_tests::{Node, Sentinel, Server};
+use tidings_tests::{Gateway, Node, Sentinel, Server};
 
 use super::{Stage, cut_replicas_off};
 use crate::on_each_server;
 
-on_each_server!(there_and_back);
+on_each_server!(there_and_back, new_gateways);
 
 /// The first primary takes over again without having been restarted, and no gateway saw the one in between.
 async fn there_and_back(server: Server) {
@@ -37,4 +37,22 @@ async fn there_and_back(server: Server) {
         assert!(stage.topics.iter().all(|topic| resynced.contains(topic)), "{record}");
     }
     assert!(!stage.clients[1].record().serials().contains(&lost), "the test lost nothing");
+}
+
+/// All gateways are replaced while a failover is going on: none of them has known the old primary, which takes itself for
+/// one for ten seconds more, and publishers are connected to it.
+async fn new_gateways(server: Server) {
+    let topology = Sentinel::start(server).await;
+    let stage = Stage::over(&topology.url(), Partitions::ONE).await;
+    stage.publish_through(std::future::ready(())).await;
+    stage.gateways.iter().for_each(Gateway::kill);
+    topology.failover().await;
+    for gateway in &stage.gateways {
+        gateway.start().await;
+    }
+    for client in &stage.clients {
+        client.ready_times(2).await;
+    }
+    stage.publish_through(topology.settled()).await;
+    stage.assert_converged().await;
 }
