@@ -72,9 +72,10 @@ impl Reader {
 
     /// Answers a join at once if all is known, or asks the store, or waits for what is on its way.
     fn begin(&mut self, mut join: Join, requests: &mut Requests) {
-        let Some(parts) = join::plan(&join, &self.table, &self.states, self.options.replay_bytes) else {
-            return self.turn_away(&join);
-        };
+        // What nobody follows any more is not subscribed: a read of it would miss what comes, for whoever shares it.
+        let is_followed = join.addresses.iter().all(|address| self.table.get(address).is_some());
+        let parts = join::plan(&join, &self.table, &self.states, self.options.replay_bytes);
+        let Some(parts) = parts.filter(|_| is_followed) else { return self.turn_away(&join) };
         let needs_nothing = |part: &Part| matches!(&part.plan, Plan::Ready(start, _) if start.replay.is_empty());
         if join.share.is_none() && !parts.iter().all(needs_nothing) {
             join.share = self.allowance.try_take();
@@ -87,11 +88,12 @@ impl Reader {
             _ => None,
         };
         let waits: Vec<_> = parts.iter().filter_map(until).collect();
-        if parts.iter().any(|part| matches!(part.plan, Plan::Read(_))) {
+        if !waits.is_empty() {
+            // Before anything is read: nothing could begin with that yet, and it would be read again, over and over.
+            requests.wait(join, &waits);
+        } else if parts.iter().any(|part| matches!(part.plan, Plan::Read(_))) {
             let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
             requests.read(join, parts, pending);
-        } else if !waits.is_empty() {
-            requests.wait(join, &waits);
         } else {
             self.finish(join, parts);
         }
@@ -199,7 +201,7 @@ impl Reader {
         if parts.iter().any(|(part, _)| part.generation != self.states[part.partition.index()].generation) {
             return Err(NoStart::Outdated);
         }
-        let whole = parts.iter().all(|(part, _)| part.is_whole() && !matches!(part.plan, Plan::Wait(_)));
+        let whole = parts.iter().all(|(part, _)| part.is_whole());
         let mut starts = Vec::with_capacity(parts.len());
         for (part, past) in parts {
             let Plan::Read(read) = &part.plan else {

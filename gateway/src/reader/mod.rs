@@ -268,6 +268,9 @@ impl Reader {
             }
         }
         for (partition, channels) in expired {
+            // A read under way may be from before this. Whoever follows one of these anew must not share it: what comes
+            // until it is subscribed again, comes to nobody.
+            self.states[partition.index()].doubt();
             requests.unsubscribe(partition, channels);
         }
         self.metrics.set_addresses_followed(self.table.len() as i64);

@@ -101,6 +101,12 @@ impl PartitionState {
         self.beacon = now;
     }
 
+    /// Something came that could not be taken, or may come to nobody from now on: what was planned or read before is void,
+    /// as it may lack that.
+    pub fn doubt(&mut self) {
+        self.generation += 1;
+    }
+
     /// Sets the place, and forgets what had come in half.
     pub fn restart(&mut self, place: Place) {
         self.generation += 1;

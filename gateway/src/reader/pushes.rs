@@ -84,7 +84,9 @@ impl Reader {
 
     /// Something happened, and more than that cannot be told.
     fn resync_address(&mut self, partition: Partition, address: Arc<Address>, reason: Reason) {
-        let Some(place) = self.states[partition.index()].place else { return };
+        let state = &mut self.states[partition.index()];
+        let Some(place) = state.place else { return };
+        state.doubt();
         self.table.doubt(&address);
         let addresses = Some(vec![address]);
         self.outboxes.resync(&Resync { partition, place, addresses, reason });

@@ -324,6 +324,22 @@ async fn a_push_of_a_history_that_the_server_does_not_have_resyncs_its_address_a
 }
 
 #[tokio::test]
+async fn a_read_from_before_a_message_that_could_not_be_taken_is_void() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    let began = rig.place();
+    rig.ask(&["a"], after(Place { id: Id { ms: began.id.ms - 1, seq: 0 }, ..began }));
+    let read = rig.answer().await;
+    let id = rig.publish(&["a"]);
+    rig.pump();
+    // What is remembered is forgotten: the read, which is older than the event, must not pass for all that there was.
+    rig.push("a", "nobody writes this".to_owned());
+    rig.reader.take_answer(read, &mut rig.requests).unwrap();
+    rig.settle().await;
+    assert_eq!(ids(&rig.join(&["a"], after(began)).await), [id]);
+}
+
+#[tokio::test]
 async fn another_history_begins_when_the_server_says_so() {
     let mut rig = Rig::new().await;
     rig.join(&["a", "b"], From::Now).await;
