@@ -51,8 +51,8 @@ impl Builder {
         self
     }
 
-    /// How many partitions the namespace has. Default: 16 on a cluster, else 1. Every publisher and gateway of a
-    /// namespace must agree on it: with another count, events go where nobody looks. Only for Redis.
+    /// How many partitions the namespace has, as far as is known. Default: 16 on a cluster, else 1. What the gateways have
+    /// set in the store wins: with another count the first event costs a second round trip, and no more. Only for Redis.
     pub fn partitions(mut self, partitions: Partitions) -> Self {
         self.partitions = Some(partitions);
         self
@@ -137,7 +137,7 @@ impl Builder {
         let primaries = Primaries::new(url, self.tls.clone(), self.timeout)?;
         let partitions = self.partitions.unwrap_or_else(|| url.partitions());
         let ages = KeyAges { given: self.key_age, made_up: self.retry_age.unwrap_or_else(|| self.default_retry_age()) };
-        Ok(Redis::new(primaries, &self.namespace, partitions, ages, self.timeout))
+        Ok(Redis::new(primaries, self.namespace.clone(), partitions, ages, self.timeout))
     }
 
     fn default_retry_age(&self) -> Duration {

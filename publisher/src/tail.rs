@@ -5,6 +5,7 @@ mod http;
 mod redis;
 mod slice;
 mod sse;
+mod wire;
 
 use tidings_shared::keys::Namespace;
 use tidings_shared::message::json_string;
@@ -46,7 +47,8 @@ pub struct Follow {
     pub cursor: Option<String>,
     /// Only for `redis://`.
     pub namespace: Namespace,
-    /// Only for `redis://`; as many as such a store has by default, without one.
+    /// Only for `redis://`, and only until gateways have set how many there are; as many as such a store has by default,
+    /// without one.
     pub partitions: Option<Partitions>,
     /// Only for `rediss://`.
     pub tls: TlsFiles,

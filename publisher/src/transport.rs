@@ -5,6 +5,7 @@ mod http;
 mod link;
 mod problem;
 mod redis;
+mod routing;
 
 pub(crate) use http::Http;
 pub(crate) use redis::{KeyAges, Redis};

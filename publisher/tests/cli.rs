@@ -116,7 +116,9 @@ fn keys() -> Keys {
 async fn attach(server: &Server, bits: u32) {
     let retention = Retention::default();
     let epoch = Epoch::from_random(bits);
-    let beacon = Beacon { gateway: "gw", seen: Id::ZERO, epoch, run: "run", attaching: true, retention };
+    let (partitions, lease_ms) = (None, 0);
+    let beacon =
+        Beacon { gateway: "gw", seen: Id::ZERO, epoch, run: "run", attaching: true, retention, partitions, lease_ms };
     let _: (String, String) = run(&mut server.connection().await, script::beacon(&keys(), beacon)).await;
 }
 

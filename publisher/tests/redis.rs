@@ -11,10 +11,12 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use server::proxy::Proxy;
-use server::{Server, command, until};
+use server::{Server, command, run, until};
 use tidings_publisher::{ErrorKind, Event, Partitions, Publisher};
-use tidings_shared::Message;
+use tidings_shared::keys::Namespace;
 use tidings_shared::message::Delivered;
+use tidings_shared::script::{self, Claim, Step};
+use tidings_shared::{Epoch, Message};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -128,6 +130,99 @@ async fn without_retries_no_key_is_kept() {
     let keys: Vec<String> = command(&mut redis, "KEYS *:k:*").await;
     let age: u64 = command(&mut redis, &format!("PTTL {}", keys[0])).await;
     assert!(keys.len() == 1 && (10_000..30_000).contains(&age), "{keys:?} {age}");
+}
+
+/// What a gateway does that goes by this count.
+async fn claim(redis: &mut MultiplexedConnection, count: u16, step: Step) {
+    let partitions = Partitions::new(count).unwrap();
+    for partition in Partitions::MOST.all() {
+        let claim = Claim { step, partitions, epoch: Epoch::from_random(7), lease_ms: 0 };
+        let in_the_way: String = run(redis, script::claim(&Namespace::default().keys(partition), claim)).await;
+        assert_eq!(in_the_way, "");
+    }
+}
+
+async fn claim_all(redis: &mut MultiplexedConnection, count: u16) {
+    claim(redis, count, Step::Take).await;
+    claim(redis, count, Step::Give).await;
+}
+
+/// Where an address is by this count.
+fn stream(address: &str, count: u16) -> String {
+    let address = address.parse().unwrap();
+    Namespace::default().keys(Partitions::new(count).unwrap().of(&address)).stream(&address)
+}
+
+#[tokio::test]
+async fn the_count_of_the_store_wins() {
+    let server = Server::start();
+    let mut redis = server.connection().await;
+    for (count, at_first) in [(16, 1), (16, 32), (1, 32), (32, 16)] {
+        command::<()>(&mut redis, "FLUSHALL").await;
+        claim_all(&mut redis, count).await;
+        let publisher = Publisher::builder(server.url()).partitions(Partitions::new(at_first).unwrap()).retries(0);
+        let publisher = publisher.connect().await.unwrap();
+        let events = (0..20).flat_map(|n| numbered(&format!("n/{n}"), 3)).collect();
+        assert!(publisher.publish_all(events).await.iter().all(Result::is_ok));
+        let to_all = (0..20).fold(Event::refresh("n/0"), |event, n| event.also_to(format!("n/{n}"))).version("3");
+        publisher.publish(to_all).await.unwrap();
+        for address in (0..20).map(|n| format!("n/{n}")) {
+            assert_eq!(only_versions(&mut redis, &stream(&address, count)).await, numbers(4), "{count}, {address}");
+        }
+        command::<()>(&mut redis, "CONFIG RESETSTAT").await;
+        publisher.publish(Event::refresh("n/0")).await.unwrap();
+        assert_eq!(
+            (calls(&mut redis, "evalsha").await, calls(&mut redis, "hmget").await),
+            (1, 1),
+            "no further question"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_count_that_changes_is_followed() {
+    let server = Server::start();
+    let mut redis = server.connection().await;
+    claim_all(&mut redis, 16).await;
+    let publisher = Publisher::builder(server.url()).partitions(Partitions::CLUSTER).connect().await.unwrap();
+    publisher.publish(Event::refresh("a").version("0")).await.unwrap();
+    claim(&mut redis, 32, Step::Take).await;
+    let impatient = Publisher::builder(server.url()).retries(0).connect().await.unwrap();
+    let error = impatient.publish(Event::refresh("a")).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("is being changed"), "{error}");
+    let changed = async {
+        until("it has been tried", async || {
+            let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut redis.clone()).await.unwrap();
+            info.lines().any(|line| line.starts_with("cmdstat_evalsha:calls=") && !line.contains("calls=2,"))
+        })
+        .await;
+        claim(&mut redis.clone(), 32, Step::Give).await;
+    };
+    let (published, ()) = tokio::join!(publisher.publish(Event::refresh("a").version("1")), changed);
+    published.unwrap();
+    assert_eq!(only_versions(&mut redis, &stream("a", 32)).await.last().unwrap(), "1");
+}
+
+#[tokio::test]
+async fn where_a_partition_does_not_tell_the_others_do() {
+    let server = Server::start();
+    let mut redis = server.connection().await;
+    claim_all(&mut redis, 16).await;
+    let elsewhere = |n: &u32| stream(&format!("n/{n}"), 32) != stream(&format!("n/{n}"), 16);
+    let address = format!("n/{}", (0..).find(elsewhere).unwrap());
+    let lost = Namespace::default().keys(Partitions::MOST.of(&address.parse().unwrap())).epoch();
+    command::<u8>(&mut redis, &format!("HDEL {lost} partitions")).await;
+    let publisher = Publisher::builder(server.url()).retries(0);
+    // By a count that nobody goes by: what this partition took was not all.
+    let wrong = publisher.clone().partitions(Partitions::MOST).connect().await.unwrap();
+    wrong.publish(Event::refresh(&address).version("0")).await.unwrap();
+    assert_eq!(only_versions(&mut redis, &stream(&address, 16)).await, numbers(1));
+    // While others are being changed it may be too.
+    command::<u8>(&mut redis, "HDEL {tidings:0}:e partitions").await;
+    command::<u8>(&mut redis, "HSET {tidings:5}:e partitions 0").await;
+    let one = publisher.partitions(Partitions::ONE).connect().await.unwrap();
+    let error = one.publish(Event::refresh("a")).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("is being changed"), "{error}");
 }
 
 #[tokio::test]

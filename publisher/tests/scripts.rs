@@ -6,10 +6,10 @@ mod server;
 
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
-use server::{Server, command, run, until};
+use server::{Server, attempt, command, run, until};
 use tidings_shared::keys::{Keys, Namespace};
-use tidings_shared::script::{self, Beacon, Publish, Span};
-use tidings_shared::{Address, Epoch, Id, Message, Partitions, Retention};
+use tidings_shared::script::{self, Beacon, Claim, Publish, Span, Step};
+use tidings_shared::{Address, Count, Epoch, Id, Message, Partition, Partitions, Retention};
 
 const PLENTY: u64 = 1 << 20;
 const RETENTION: Retention = Retention { events: 1_000, age_ms: 60_000, journal: 1_000 };
@@ -19,13 +19,15 @@ struct Store {
     server: Server,
     redis: MultiplexedConnection,
     keys: Keys,
+    /// Steps of claims so far: each brings another epoch.
+    steps: u32,
 }
 
 impl Store {
     async fn start() -> Self {
         let server = Server::start();
         let redis = server.connection().await;
-        Self { server, redis, keys: Namespace::default().keys(Partitions::ONE.get(0).unwrap()) }
+        Self { server, redis, keys: Namespace::default().keys(Partition::FIRST), steps: 0 }
     }
 
     async fn publish(&mut self, to: &[&str]) -> Published {
@@ -33,10 +35,48 @@ impl Store {
     }
 
     async fn publish_keyed(&mut self, to: &[&str], key: Option<(&str, u64)>) -> Published {
-        let addresses = addresses(to);
-        let publish =
-            Publish { addresses: &addresses, message: MESSAGE, key, epoch: epoch(1), retention: Retention::default() };
+        let (addresses, partitions) = (addresses(to), Partitions::ONE);
+        let publish = Publish { key, ..published(&addresses, partitions) };
         run(&mut self.redis, script::publish(&self.keys, publish)).await
+    }
+
+    /// Publishes by this count: whether it was taken, and which count is told.
+    async fn publish_by(&mut self, count: u16) -> (bool, Count) {
+        let (addresses, partitions) = (addresses(&["a"]), Partitions::new(count).unwrap());
+        let call = script::publish(&self.keys, published(&addresses, partitions));
+        let (id, _, _, told): (String, String, u8, String) = run(&mut self.redis, call).await;
+        (!id.is_empty(), told.parse().unwrap())
+    }
+
+    /// A step of a claim: what is in the way, or else nothing.
+    async fn claim(&mut self, step: Step, count: u16) -> String {
+        self.steps += 1;
+        let (partitions, epoch) = (Partitions::new(count).unwrap(), epoch(100 + self.steps));
+        let claim = Claim { step, partitions, epoch, lease_ms: LEASE };
+        run(&mut self.redis, script::claim(&self.keys, claim)).await
+    }
+
+    async fn claim_all(&mut self, count: u16) {
+        for step in [Step::Take, Step::Give] {
+            assert_eq!(self.claim(step, count).await, "");
+        }
+    }
+
+    /// A beacon by this count: its epoch, or the error.
+    async fn beacon_by(&mut self, count: u16) -> Result<String, String> {
+        let beacon = Beacon { partitions: Some(Partitions::new(count).unwrap()), ..beaconed(7) };
+        let call = script::beacon(&self.keys, beacon);
+        let answer = attempt::<(String, String)>(&mut self.redis, call).await;
+        answer.map(|(epoch, _)| epoch).map_err(|error| {
+            assert_eq!(error.code(), Some(script::PARTITIONS), "{error}");
+            error.detail().unwrap().to_owned()
+        })
+    }
+
+    async fn count(&mut self) -> Option<String> {
+        let told: Vec<Option<String>> =
+            redis::cmd("HMGET").arg(&script::count(&self.keys)).query_async(&mut self.redis).await.unwrap();
+        told[0].clone()
     }
 
     async fn attach(&mut self, new_epoch: u32, run_id: &str, retention: Retention) -> (String, String) {
@@ -45,12 +85,11 @@ impl Store {
 
     async fn beacon(&mut self, bits: u32, run_id: &str, seen: Id, attach: Option<Retention>) -> (String, String) {
         let beacon = Beacon {
-            gateway: "gw",
             seen,
-            epoch: epoch(bits),
             run: run_id,
             attaching: attach.is_some(),
             retention: attach.unwrap_or(RETENTION),
+            ..beaconed(bits)
         };
         run(&mut self.redis, script::beacon(&self.keys, beacon)).await
     }
@@ -73,6 +112,21 @@ impl Store {
     }
 }
 
+/// For how long a claim lasts, and a beacon that goes by a count keeps others away, in milliseconds.
+const LEASE: u64 = 60_000;
+
+fn published(addresses: &[Address], partitions: Partitions) -> Publish<'_> {
+    let (key, epoch, retention) = (None, epoch(1), Retention::default());
+    Publish { addresses, message: MESSAGE, partitions, key, epoch, retention }
+}
+
+/// Whichever count there is.
+fn beaconed(bits: u32) -> Beacon<'static> {
+    let (epoch, seen, retention) = (epoch(bits), Id::ZERO, RETENTION);
+    let (gateway, run, attaching, partitions, lease_ms) = ("gw", "run", false, None, LEASE);
+    Beacon { gateway, seen, epoch, run, attaching, retention, partitions, lease_ms }
+}
+
 const MESSAGE: &str = "c - - - - {\"time\":\"t\"}";
 
 fn addresses(texts: &[&str]) -> Vec<Address> {
@@ -92,7 +146,7 @@ struct Published {
 
 impl FromRedisValue for Published {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
-        let (id, epoch, known): (String, String, bool) = from_redis_value(value)?;
+        let (id, epoch, known, _count): (String, String, bool, String) = from_redis_value(value)?;
         Ok(Self { id: id.parse().unwrap(), epoch, known })
     }
 }
@@ -217,23 +271,8 @@ async fn a_server_that_is_fenced_off_takes_nothing_until_a_gateway_attaches() {
     let (key, field, value) = script::fence(&store.keys);
     store.command::<u8>(&format!("HSET {key} {field} {value}")).await;
     store.beacon(1, "run", Id::ZERO, None).await;
-    let publish = Publish {
-        addresses: &addresses(&["a"]),
-        message: MESSAGE,
-        key: None,
-        epoch: epoch(1),
-        retention: Retention::default(),
-    };
-    let call = script::publish(&store.keys, publish);
-    let script = redis::Script::new(call.script);
-    let mut invocation = script.prepare_invoke();
-    call.keys.iter().for_each(|key| {
-        invocation.key(key);
-    });
-    call.args.iter().for_each(|arg| {
-        invocation.arg(arg);
-    });
-    let refused = invocation.invoke_async::<Value>(&mut store.redis).await.unwrap_err();
+    let call = script::publish(&store.keys, published(&addresses(&["a"]), Partitions::ONE));
+    let refused = attempt::<Value>(&mut store.redis, call).await.unwrap_err();
     assert_eq!(refused.code(), Some("READONLY"), "{refused}");
     assert_eq!(store.command::<u8>("EXISTS {tidings:0}:t:a").await, 0);
     store.attach(1, "run", RETENTION).await;
@@ -367,6 +406,74 @@ async fn a_beacon_lifts_a_quiet_journal_and_comes_by_its_channel() {
     let (id, epoch) = tidings_shared::message::decode_mark(message.get_payload::<String>().unwrap().as_str()).unwrap();
     assert_eq!((id.to_string(), epoch.to_string()), (last, told));
     assert_eq!(store.command::<u64>("XLEN {tidings:0}:j").await, 1, "lifting adds no entry");
+}
+
+// claim
+
+#[tokio::test]
+async fn a_partition_takes_only_what_is_published_by_its_count() {
+    let mut store = Store::start().await;
+    assert_eq!(store.publish_by(1).await, (true, Count::Unset), "no gateway was ever there");
+    store.claim_all(16).await;
+    let entries = async |store: &mut Store| store.command::<u64>("XLEN {tidings:0}:j").await;
+    let before = entries(&mut store).await;
+    assert_eq!(store.publish_by(1).await, (false, Count::Is(Partitions::CLUSTER)));
+    assert_eq!(entries(&mut store).await, before);
+    assert_eq!(store.publish_by(16).await, (true, Count::Is(Partitions::CLUSTER)));
+    assert_eq!(store.claim(Step::Take, 16).await, "");
+    assert_eq!(store.publish_by(16).await, (false, Count::Changing), "taken, and given to nobody yet");
+}
+
+#[tokio::test]
+async fn a_count_that_somebody_goes_by_is_not_taken() {
+    let mut store = Store::start().await;
+    store.claim_all(16).await;
+    assert_eq!(store.claim(Step::Take, 32).await, "16", "whoever claimed it is about to go by it");
+    assert_eq!(store.claim(Step::Give, 32).await, "16");
+    store.command::<u8>("HSET {tidings:0}:e until 1").await;
+    store.beacon_by(16).await.unwrap();
+    assert_eq!(store.claim(Step::Take, 32).await, "16");
+    store.command::<u8>("HSET {tidings:0}:e until 1").await;
+    store.claim_all(32).await;
+    assert_eq!(store.count().await.as_deref(), Some("32"));
+}
+
+#[tokio::test]
+async fn of_two_that_claim_at_once_the_last_to_take_gets_it() {
+    let mut store = Store::start().await;
+    assert_eq!(store.claim(Step::Take, 16).await, "");
+    assert_eq!(store.claim(Step::Take, 32).await, "");
+    assert_eq!(store.claim(Step::Give, 16).await, "32");
+    assert_eq!(store.claim(Step::Give, 32).await, "");
+    assert_eq!(store.claim(Step::Give, 16).await, "32");
+    assert_eq!(store.claim(Step::Give, 32).await, "", "as it is");
+    assert_eq!(store.count().await.as_deref(), Some("32"));
+}
+
+#[tokio::test]
+async fn a_claim_begins_another_epoch() {
+    let mut store = Store::start().await;
+    let told = store.attach(7, "run", RETENTION).await.0;
+    store.claim_all(1).await;
+    assert_ne!(store.publish(&["a"]).await.epoch, told);
+    let told = store.beacon_by(1).await.unwrap();
+    assert_eq!(store.claim(Step::Give, 1).await, "");
+    assert_eq!(store.publish(&["a"]).await.epoch, told, "it had it already");
+    store.command::<u8>("HDEL {tidings:0}:e partitions").await;
+    assert_eq!(store.claim(Step::Give, 1).await, "", "what lacks the count is given it without being taken");
+    assert_ne!(store.publish(&["a"]).await.epoch, told);
+}
+
+#[tokio::test]
+async fn a_beacon_is_refused_where_the_count_is_another() {
+    let mut store = Store::start().await;
+    assert_eq!(store.beacon_by(1).await.unwrap_err(), "no number of partitions is set");
+    store.claim(Step::Take, 1).await;
+    assert_eq!(store.beacon_by(1).await.unwrap_err(), "the number of partitions is being changed");
+    store.claim(Step::Give, 1).await;
+    store.beacon_by(1).await.unwrap();
+    assert_eq!(store.beacon_by(16).await.unwrap_err(), "the namespace has 1 partitions");
+    assert_eq!(store.count().await.as_deref(), Some("1"), "no beacon sets it");
 }
 
 // history

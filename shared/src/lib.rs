@@ -8,12 +8,13 @@
 //! | [`address`], [`topic`], [`user`], [`pattern`] | what an event is sent to and a connection follows |
 //! | [`event`], [`message`] | what is published, and how it travels |
 //! | [`id`], [`epoch`], [`cursor`] | places in a history |
-//! | [`partition`], [`keys`], [`entry`], [`script`] | the Redis contract |
+//! | [`partition`], [`count`], [`keys`], [`entry`], [`script`] | the Redis contract |
 //! | [`store_url`] | where the store is |
 //! | [`limits`], [`invalid`] | bounds, and the error that names what broke one |
 #![deny(missing_docs)]
 
 pub mod address;
+pub mod count;
 pub mod cursor;
 pub mod entry;
 pub mod epoch;
@@ -32,6 +33,7 @@ pub mod topic;
 pub mod user;
 
 pub use address::Address;
+pub use count::Count;
 pub use cursor::Cursor;
 pub use epoch::Epoch;
 pub use event::Event;

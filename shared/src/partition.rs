@@ -9,6 +9,9 @@ use crate::{Address, Invalid, limits};
 pub struct Partition(u16);
 
 impl Partition {
+    /// The one that every namespace has.
+    pub const FIRST: Partition = Partition(0);
+
     /// The number.
     pub fn number(self) -> u16 {
         self.0
@@ -26,7 +29,8 @@ impl fmt::Display for Partition {
     }
 }
 
-/// How many partitions a namespace has: 1 to 32. Every publisher and every gateway of a namespace must agree on it.
+/// How many partitions a namespace has: 1 to 32. All gateways of a namespace must agree on it; publishers are told by the
+/// store ([`crate::Count`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Partitions(u16);
 
@@ -36,6 +40,9 @@ impl Partitions {
 
     /// The default on a cluster: a few for each of its primaries, so that all have a share of the work.
     pub const CLUSTER: Partitions = Partitions(16);
+
+    /// The most that there may be.
+    pub const MOST: Partitions = Partitions(limits::PARTITIONS);
 
     /// A count of partitions.
     pub fn new(count: u16) -> Result<Self, Invalid> {
@@ -52,7 +59,7 @@ impl Partitions {
     }
 
     /// All of them, in order.
-    pub fn all(self) -> impl ExactSizeIterator<Item = Partition> + Clone {
+    pub fn all(self) -> impl ExactSizeIterator<Item = Partition> + DoubleEndedIterator + Clone {
         (0..self.0).map(Partition)
     }
 

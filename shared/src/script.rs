@@ -4,7 +4,7 @@
 //! What each answers stands at the head of its file.
 
 use crate::keys::Keys;
-use crate::{Address, Epoch, Id, Retention};
+use crate::{Address, Epoch, Id, Partitions, Retention};
 
 /// A script that sends on channels, with the command by which it does.
 macro_rules! sending {
@@ -17,6 +17,8 @@ macro_rules! sending {
 pub const PUBLISH: &str = sending!("PUBLISH", "script/publish.lua");
 /// Proves the way through the server and lifts the journal.
 pub const BEACON: &str = sending!("PUBLISH", "script/beacon.lua");
+/// Claims a partition for a count of partitions.
+pub const CLAIM: &str = include_str!("script/claim.lua");
 /// Reads what addresses got after a place.
 pub const HISTORY: &str = include_str!("script/history.lua");
 /// Reads which addresses got anything after a place.
@@ -58,6 +60,8 @@ pub struct Publish<'a> {
     pub addresses: &'a [Address],
     /// The encoded [`crate::Message`].
     pub message: &'a str,
+    /// The count of partitions by which the addresses are of this one. Nothing is published where it is another.
+    pub partitions: Partitions,
     /// The idempotency key and how long it is remembered, in milliseconds.
     pub key: Option<(&'a str, u64)>,
     /// The epoch of the partition if it has none yet: a random one.
@@ -66,7 +70,8 @@ pub struct Publish<'a> {
     pub retention: Retention,
 }
 
-/// Publishes an event to its addresses in one partition. Answers `[id, epoch, 1 if the key was known]`.
+/// Publishes an event to its addresses in one partition. Answers `[id, epoch, 1 if the key was known, count]`, the last
+/// as [`Count`](crate::Count) reads it; without an id nothing was published, as the count is another.
 pub fn publish(keys: &Keys, publish: Publish<'_>) -> Call {
     let mut names = vec![keys.journal(), keys.epoch()];
     names.extend(publish.addresses.iter().map(|address| keys.stream(address)));
@@ -75,6 +80,7 @@ pub fn publish(keys: &Keys, publish: Publish<'_>) -> Call {
     let key_age = publish.key.map_or(0, |(_, age_ms)| age_ms.max(1));
     let mut args = vec![
         publish.message.to_owned(),
+        publish.partitions.count().to_string(),
         publish.epoch.to_string(),
         events.to_string(),
         age_ms.to_string(),
@@ -100,9 +106,14 @@ pub struct Beacon<'a> {
     pub attaching: bool,
     /// The retention in force from now on, if attaching.
     pub retention: Retention,
+    /// The count of partitions by which the gateway goes; `None` if it does not matter which there is.
+    pub partitions: Option<Partitions>,
+    /// For how long from now on no other count may be claimed, in milliseconds.
+    pub lease_ms: u64,
 }
 
-/// Sends a beacon. Answers `[epoch, last id]`.
+/// Sends a beacon. Answers `[epoch, last id]`, or an error with the code [`PARTITIONS`] where the count is another, or none
+/// is set.
 pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
     let Retention { events, age_ms, journal } = beacon.retention;
     let args = vec![
@@ -114,8 +125,51 @@ pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
         events.to_string(),
         age_ms.to_string(),
         journal.to_string(),
+        beacon.partitions.map_or_else(String::new, |partitions| partitions.count().to_string()),
+        beacon.lease_ms.to_string(),
     ];
     Call { script: BEACON, keys: vec![keys.journal(), keys.epoch()], args }
+}
+
+/// The code of the error by which a beacon is refused for the count of partitions.
+pub const PARTITIONS: &str = "PARTITIONS";
+
+/// The arguments of the `HMGET` that tells the count of partitions, as [`Count`](crate::Count) reads it; for which count
+/// the partition was claimed last; and until when, in milliseconds since 1970 by the server's clock, no other may be.
+pub fn count(keys: &Keys) -> [String; 4] {
+    [keys.epoch(), "partitions".to_owned(), "claim".to_owned(), "until".to_owned()]
+}
+
+/// A step of a claim. Each is done in all partitions that there may be before the next begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nobody publishes by the count before any more.
+    Take,
+    /// The count is the new one. Only where the partition was taken for that, or tells no count.
+    Give,
+}
+
+/// What [`claim`] claims.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// How far the claim is.
+    pub step: Step,
+    /// The count.
+    pub partitions: Partitions,
+    /// The epoch that begins: a random one.
+    pub epoch: Epoch,
+    /// For how long from then on no other count may be claimed, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// Claims a partition for a count. Answers an empty string, or the count that is in the way.
+pub fn claim(keys: &Keys, claim: Claim) -> Call {
+    let step = match claim.step {
+        Step::Take => "take",
+        Step::Give => "give",
+    };
+    let (count, lease) = (claim.partitions.count().to_string(), claim.lease_ms.to_string());
+    Call { script: CLAIM, keys: vec![keys.epoch()], args: vec![step.to_owned(), count, claim.epoch.to_string(), lease] }
 }
 
 /// What `HSET` sets, as key, field and value, at a server that was the primary and is to take nothing more: from then on

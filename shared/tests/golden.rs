@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tidings_shared::cursor::Place;
 use tidings_shared::keys::Namespace;
 use tidings_shared::message::{Delivered, data};
-use tidings_shared::script::{self, Beacon, Call, Publish, Span};
+use tidings_shared::script::{self, Beacon, Call, Claim, Publish, Span, Step};
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Message, Partitions, Retention, entry};
 
 const TIME: &str = "2025-11-21T00:00:01.877Z";
@@ -281,22 +281,43 @@ fn what_scripts_are_called_with() {
     let publish = |addresses, key| {
         script::publish(
             &keys,
-            Publish { addresses, message: r#"c - - - - {"time":"t"}"#, key, epoch: epoch(), retention },
+            Publish {
+                addresses,
+                message: r#"c - - - - {"time":"t"}"#,
+                partitions: Partitions::CLUSTER,
+                key,
+                epoch: epoch(),
+                retention,
+            },
         )
     };
-    let beacon = |attaching| {
+    let (partitions, lease_ms) = (Partitions::CLUSTER, 15_000);
+    let beacon = |attaching, partitions| {
         let run = "0123456789abcdef0123456789abcdef01234567";
         script::beacon(
             &keys,
-            Beacon { gateway: "gw-7f", seen: id("1763683201877-3"), epoch: epoch(), run, attaching, retention },
+            Beacon {
+                gateway: "gw-7f",
+                seen: id("1763683201877-3"),
+                epoch: epoch(),
+                run,
+                attaching,
+                retention,
+                partitions,
+                lease_ms,
+            },
         )
     };
+    let claim = |step| script::claim(&keys, Claim { step, partitions, epoch: epoch(), lease_ms });
     let (from, to) = (id("1763683201877-3"), id("1763683209999-0"));
     let calls = [
         ("publish.lua, one address, no key", publish(&addresses[..1], None)),
         ("publish.lua, three addresses, a key", publish(&addresses, Some(("payment 17", 600_000)))),
-        ("beacon.lua, attaching", beacon(true)),
-        ("beacon.lua", beacon(false)),
+        ("beacon.lua, attaching", beacon(true, Some(partitions))),
+        ("beacon.lua", beacon(false, Some(partitions))),
+        ("beacon.lua, whichever count there is", beacon(false, None)),
+        ("claim.lua, take", claim(Step::Take)),
+        ("claim.lua, give", claim(Step::Give)),
         ("history.lua, after", script::history(&keys, &addresses, Span::After(from), 1_048_576)),
         (
             "history.lua, after an id each",

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use redis::{ErrorKind as RedisKind, RedisError};
+use tidings_shared::script::PARTITIONS;
 use tidings_shared::store_url::Server;
 
 use crate::ErrorKind;
@@ -51,6 +52,8 @@ impl Verdict {
             "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "LOADING" => Self::Elsewhere(ErrorKind::Unavailable),
             // TRYAGAIN: half of the keys have been moved to another server; it ends with the move.
             "TRYAGAIN" | "BUSY" | "OOM" | "MISCONF" | "NOREPLICAS" => Self::Later,
+            // The number of partitions is another, or none is set: a beacon is to find out.
+            PARTITIONS => Self::Never(ErrorKind::Unavailable),
             "NOAUTH" | "WRONGPASS" | "NOPERM" | "WRONGTYPE" => Self::Never(ErrorKind::Refused),
             // What the user of a script may not do in it has no code of its own.
             "ERR" if error.detail().is_some_and(is_refusal) => Self::Never(ErrorKind::Refused),
@@ -135,6 +138,7 @@ mod tests {
             ("OOM command not allowed when used memory > 'maxmemory'.", Verdict::Later),
             ("MISCONF Redis is configured to save RDB snapshots", Verdict::Later),
             ("NOREPLICAS Not enough good replicas to write.", Verdict::Later),
+            ("PARTITIONS the namespace has 32 partitions", Verdict::Never(ErrorKind::Unavailable)),
             ("NOAUTH Authentication required.", refused.clone()),
             ("NOPERM No permissions to access a key", refused.clone()),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", refused.clone()),

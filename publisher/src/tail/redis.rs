@@ -6,25 +6,30 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Msg, ProtocolVersion, PushInfo, PushKind};
+use ::redis::{Msg, PushInfo, PushKind};
 use tidings_shared::script::{self, Span};
-use tidings_shared::{Address, Cursor, Id, Partitions};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tidings_shared::{Address, Count, Cursor, Id, Partition, Partitions};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::history::History;
 use super::slice::{Arrived, Slice, Step};
+use super::wire::{ANSWER, Wire};
 use super::{Follow, Line, Reason};
-use crate::Error;
 use crate::backoff::Backoff;
-use crate::store::{Generation, Primaries, RedisUrl, Server, failure, one_by_one};
+use crate::store::{Generation, Primaries, RedisUrl, Server};
+use crate::{Error, ErrorKind};
 
 /// What is followed in Redis.
 pub(super) struct RedisTail {
     primaries: Primaries,
     /// Which telling of the primaries `wires` goes by.
     told: Generation,
+    follow: Follow,
+    /// As many as there are if the store does not tell.
+    default: Partitions,
+    /// As many as `slices` go by; none until they were connected.
+    partitions: Option<Partitions>,
     slices: Vec<Slice>,
     /// Up to where lines were put into `pending`.
     cursor: Cursor,
@@ -42,38 +47,42 @@ struct Wires {
     next_check: Instant,
 }
 
-#[derive(Clone)]
-struct Wire {
-    connection: MultiplexedConnection,
-    server: Server,
-}
-
 /// How often the connection is proved to be alive.
 const CHECK: Duration = Duration::from_secs(10);
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
 /// The most that is read of what was missed, in bytes of messages, in each partition.
 const MISSED_BYTES: u64 = 64 * 1024 * 1024;
+const CHANGING: &str = "the number of partitions is being changed, or was";
 
 impl RedisTail {
     pub(super) async fn start(url: &RedisUrl, follow: Follow) -> Result<Self, Error> {
         let primaries = Primaries::new(url, follow.tls.clone(), ANSWER)?;
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        let partitions = follow.partitions.unwrap_or(url.partitions());
-        let cursor = Cursor::new(partitions);
-        let mut tail =
-            Self { primaries, told: 0, slices: Vec::new(), cursor, wires: None, backoff, pending: VecDeque::new() };
-        tail.begin(&follow, partitions);
+        let default = follow.partitions.unwrap_or(url.partitions());
+        let mut tail = Self {
+            primaries,
+            told: 0,
+            follow,
+            default,
+            partitions: None,
+            slices: Vec::new(),
+            cursor: Cursor::new(default),
+            wires: None,
+            backoff,
+            pending: VecDeque::new(),
+        };
         tail.connect().await?;
         Ok(tail)
     }
 
-    /// Sorts the addresses by partition. Where a cursor was given and has no place for one, it is resynced.
-    fn begin(&mut self, follow: &Follow, partitions: Partitions) {
-        let given = follow.cursor.as_deref();
-        let from = given.and_then(|text| Cursor::decode(text, partitions).ok());
+    /// Sorts the addresses by partition. Where a cursor was given and has no place for one, it is resynced; where it was
+    /// followed by another count before, all are.
+    fn begin(&mut self, partitions: Partitions) {
+        let again = !std::mem::take(&mut self.slices).is_empty();
+        (self.partitions, self.cursor) = (None, Cursor::new(partitions));
+        let given = self.follow.cursor.take();
+        let from = given.as_deref().and_then(|text| Cursor::decode(text, partitions).ok());
         let mut split: BTreeMap<_, Vec<Address>> = BTreeMap::new();
-        for address in &follow.addresses {
+        for address in &self.follow.addresses {
             let addresses = split.entry(partitions.of(address)).or_default();
             if !addresses.contains(address) {
                 addresses.push(address.clone());
@@ -81,9 +90,12 @@ impl RedisTail {
         }
         for (at, (partition, addresses)) in split.into_iter().enumerate() {
             let place = from.as_ref().and_then(|cursor| cursor.place(partition));
-            let slice = Slice::new(partition, follow.namespace.keys(partition), addresses, place);
-            let unknown = given.is_some() && place.is_none();
-            let steps = if unknown { slice.resync_all(Reason::Cursor) } else { Vec::new() };
+            let slice = Slice::new(partition, self.follow.namespace.keys(partition), addresses, place);
+            let steps = match place {
+                None if again => slice.resync_all(Reason::Epoch),
+                None if given.is_some() => slice.resync_all(Reason::Cursor),
+                _ => Vec::new(),
+            };
             self.slices.push(slice);
             self.show(at, steps);
         }
@@ -116,12 +128,22 @@ impl RedisTail {
         let (map, told) = self.primaries.map().await?;
         self.told = told;
         let mut open: BTreeMap<Server, Wire> = BTreeMap::new();
+        let first = self.follow.namespace.keys(Partition::FIRST);
+        let server = map.served(first.slot())?;
+        let partitions = match Wire::open(&self.primaries, server, None).await?.count(&first).await? {
+            Count::Is(partitions) => partitions,
+            Count::Unset => self.partitions.unwrap_or(self.default),
+            Count::Changing => return Err(Error::told(ErrorKind::Unavailable, CHANGING)),
+        };
+        if self.partitions != Some(partitions) {
+            self.begin(partitions);
+        }
         let (mut of, mut histories) = (Vec::new(), Vec::new());
         for slice in &self.slices {
             let server = map.served(slice.keys.slot())?;
             let mut wire = match open.get(server) {
                 Some(wire) => wire.clone(),
-                None => Wire::open(&self.primaries, server, &sender).await?,
+                None => Wire::open(&self.primaries, server, Some(&sender)).await?,
             };
             open.insert(server.clone(), wire.clone());
             wire.subscribe(slice.channels().collect(), self.primaries.is_cluster()).await?;
@@ -136,6 +158,7 @@ impl RedisTail {
             let steps = self.slices[at].catch_up(&history);
             self.show(at, steps);
         }
+        self.partitions = Some(partitions);
         self.wires = Some(Wires { of, pushes, next_check: Instant::now() + CHECK });
         let topics: Vec<String> =
             self.slices.iter().flat_map(|slice| &slice.addresses).map(Address::to_string).collect();
@@ -214,13 +237,19 @@ impl RedisTail {
         }
     }
 
-    /// Proves that the connection lives, and moves the places of quiet partitions on, so that they stay young.
+    /// Proves that the connection lives and the count is the same, and moves the places of quiet partitions on, so that they stay young.
     async fn check(&mut self) -> Result<(), Error> {
         for at in 0..self.slices.len() {
             let Some(wires) = &mut self.wires else { return Ok(()) };
             wires.next_check = Instant::now() + CHECK;
             let call = script::history(&self.slices[at].keys, &[], Span::Latest, 1);
-            let Wire { connection, server } = &mut wires.of[at];
+            let wire = &mut wires.of[at];
+            match wire.count(&self.slices[at].keys).await? {
+                Count::Is(partitions) if Some(partitions) == self.partitions => {}
+                Count::Unset => {}
+                _ => return Err(Error::told(ErrorKind::Unavailable, CHANGING)),
+            }
+            let Wire { connection, server } = wire;
             let end = History::read(connection, server, call).await?.end;
             // All that was published before the answer has arrived by now: tell it first.
             if let Ok(push) = wires.pushes.try_recv() {
@@ -254,25 +283,5 @@ impl RedisTail {
 
     fn control(&mut self, name: &str, data: String) {
         self.pending.push_back(Line::Control { name: name.to_owned(), data, cursor: Some(self.cursor.encode()) });
-    }
-}
-
-impl Wire {
-    async fn open(primaries: &Primaries, server: &Server, sender: &UnboundedSender<PushInfo>) -> Result<Self, Error> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ANSWER))
-            .set_response_timeout(Some(ANSWER))
-            .set_push_sender(sender.clone());
-        let connection = primaries.connect(server, ProtocolVersion::RESP3, &config).await?;
-        Ok(Self { connection, server: server.clone() })
-    }
-
-    /// Subscribes; from the answer on, nothing on these channels is missed.
-    async fn subscribe(&mut self, channels: Vec<String>, sharded: bool) -> Result<(), Error> {
-        let subscribed = match sharded {
-            true => one_by_one(&mut self.connection, "SSUBSCRIBE", &channels).await,
-            false => self.connection.subscribe(channels).await,
-        };
-        subscribed.map_err(|error| failure(&self.server, error))
     }
 }

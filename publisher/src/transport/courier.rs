@@ -1,4 +1,4 @@
-//! Brings script calls to the primaries of their slots, and follows where these send them.
+//! Brings calls to the primaries of their slots, and follows where these send them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ pub(super) struct Courier {
 
 /// A call on its way.
 pub(super) struct Errand<'a> {
-    call: &'a Call,
+    what: What<'a>,
     slot: u16,
     /// Whose answer it brings, by place.
     at: usize,
@@ -36,13 +36,30 @@ pub(super) struct Errand<'a> {
     whole: bool,
 }
 
+#[derive(Clone, Copy)]
+enum What<'a> {
+    /// A call of the publish script.
+    Publish(&'a Call),
+    /// The arguments of an `HMGET`.
+    Read(&'a [String]),
+}
+
 /// An errand with its answer, or without if it has to go on.
 type Settled<'a> = (Errand<'a>, Option<Result<Value, Error>>);
 
 impl<'a> Errand<'a> {
-    /// A call to the primary of a slot.
-    pub(super) fn new(call: &'a Call, slot: u16) -> Self {
-        Self { call, slot, at: 0, sent_to: None, whole: false }
+    /// A call of the publish script.
+    pub(super) fn publish(call: &'a Call, slot: u16) -> Self {
+        Self::new(What::Publish(call), slot)
+    }
+
+    /// An `HMGET` with these arguments.
+    pub(super) fn read(args: &'a [String], slot: u16) -> Self {
+        Self::new(What::Read(args), slot)
+    }
+
+    fn new(what: What<'a>, slot: u16) -> Self {
+        Self { what, slot, at: 0, sent_to: None, whole: false }
     }
 }
 
@@ -60,7 +77,7 @@ impl Courier {
 
     /// Connects to the primaries of these slots.
     pub(super) async fn connect(&self, slots: impl Iterator<Item = u16>) -> Result<(), Error> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = self.deadline();
         let (map, generation) = self.map(deadline).await?;
         let mut servers: Vec<&Server> = slots.map(|slot| map.served(slot)).collect::<Result<_, _>>()?;
         servers.sort();
@@ -78,10 +95,14 @@ impl Courier {
         Ok(())
     }
 
+    /// When what begins now is given up.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
     /// Sends each call once, those for a server in one write and in order, and on to where its server says. One answer
     /// for each, in their order.
-    pub(super) async fn run(&self, mut waiting: Vec<Errand<'_>>) -> Vec<Result<Value, Error>> {
-        let deadline = Instant::now() + self.timeout;
+    pub(super) async fn run(&self, mut waiting: Vec<Errand<'_>>, deadline: Instant) -> Vec<Result<Value, Error>> {
         let lost = || Err(Error::told(ErrorKind::Unavailable, "the servers of the cluster send it to one another"));
         let mut answers: Vec<Result<Value, Error>> = waiting.iter().map(|_| lost()).collect();
         waiting.iter_mut().enumerate().for_each(|(at, errand)| errand.at = at);
@@ -158,9 +179,15 @@ impl Courier {
             if errand.sent_to.is_some() {
                 pipeline.cmd("ASKING");
             }
-            let (command, script) = if errand.whole { ("EVAL", self.script) } else { ("EVALSHA", self.hash.as_str()) };
-            let Call { keys, args, .. } = errand.call;
-            pipeline.cmd(command).arg(script).arg(keys.len()).arg(keys).arg(args);
+            match errand.what {
+                What::Publish(Call { keys, args, .. }) if errand.whole => {
+                    pipeline.cmd("EVAL").arg(self.script).arg(keys.len()).arg(keys).arg(args)
+                }
+                What::Publish(Call { keys, args, .. }) => {
+                    pipeline.cmd("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys).arg(args)
+                }
+                What::Read(args) => pipeline.cmd("HMGET").arg(args),
+            };
         }
         let count = pipeline.len();
         let values = match timeout_at(deadline, connection.send_packed_commands(&pipeline, 0, count)).await {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Script};
+use redis::{FromRedisValue, RedisResult, Script};
 use tempfile::TempDir;
 use tidings_shared::script::Call;
 
@@ -119,6 +119,11 @@ impl Drop for Server {
 
 /// Runs a script of the Redis contract.
 pub async fn run<T: FromRedisValue>(connection: &mut MultiplexedConnection, call: Call) -> T {
+    attempt(connection, call).await.unwrap()
+}
+
+/// Runs one that may be refused.
+pub async fn attempt<T: FromRedisValue>(connection: &mut MultiplexedConnection, call: Call) -> RedisResult<T> {
     let script = Script::new(call.script);
     let mut invocation = script.prepare_invoke();
     call.keys.iter().for_each(|key| {
@@ -127,7 +132,7 @@ pub async fn run<T: FromRedisValue>(connection: &mut MultiplexedConnection, call
     call.args.iter().for_each(|arg| {
         invocation.arg(arg);
     });
-    invocation.invoke_async(connection).await.unwrap()
+    invocation.invoke_async(connection).await
 }
 
 /// Runs a plain command.

@@ -2,8 +2,8 @@
 -- quiet connection stays young, and above what the gateway has seen, so that ids never go back after a failover.
 -- KEYS: journal, epoch
 -- ARGV: channel, highest id seen, epoch to start with, run id of this server ('': whichever it is), 1 on attaching, events,
---   age, journal entries
--- Answers: epoch, last id of the journal
+--   age, journal entries, count of partitions ('': whichever it is), for how long no other count may be claimed
+-- Answers: epoch, last id of the journal; an error PARTITIONS where the count is another, or none is set
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
 local function above(a, b)
   local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
@@ -13,7 +13,13 @@ local function above(a, b)
   end
   return tonumber(a_seq) > tonumber(b_seq)
 end
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions')
+-- It is for the claim to set it where it was lost: whoever slept while it was changed would set the one before.
+if ARGV[9] ~= '' and kept[5] ~= ARGV[9] then
+  local told = { ['0'] = 'the number of partitions is being changed', [''] = 'no number of partitions is set' }
+  local count = kept[5] or ''
+  return redis.error_reply('PARTITIONS ' .. (told[count] or 'the namespace has ' .. count .. ' partitions'))
+end
 local epoch = kept[1]
 local attaching = ARGV[5] == '1'
 -- A server that is not the one before may have lost writes. So may the same one if it was a replica meanwhile: each time
@@ -35,7 +41,11 @@ if attaching or not kept[3] then
   redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8], 'fenced', '0')
 end
 local now = redis.call('TIME')
-local last = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)) .. '-0'
+local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
+if ARGV[9] ~= '' then
+  redis.call('HSET', KEYS[2], 'until', string.format('%.0f', tonumber(ms) + tonumber(ARGV[10])))
+end
+local last = ms .. '-0'
 if above(ARGV[2], last) then
   last = ARGV[2]
 end

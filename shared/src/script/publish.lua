@@ -1,34 +1,40 @@
 -- Publishes one event to its addresses in one partition: everything or, under its idempotency key, nothing again.
 -- KEYS: journal, epoch, one stream per address, [idempotency key]
--- ARGV: message, epoch to start with, events, age, journal entries, age of the key (0: there is none), one address per stream
--- Answers: id, epoch, 1 if the key was known
+-- ARGV: message, count of partitions that the publisher goes by, epoch to start with, events, age, journal entries, age of
+--   the key (0: there is none), one address per stream
+-- Answers: id, epoch, 1 if the key was known, count of partitions ('': none is set). No id: nothing was published, as the
+--   count is another
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal', 'fenced')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal', 'fenced', 'partitions')
 -- Gateways have left this server for the new primary: what it takes is lost when it follows that one.
 if kept[5] == '1' then
   return redis.error_reply('READONLY another server is the primary now')
 end
+local count = kept[6] or ''
+if kept[6] and count ~= ARGV[2] then
+  return { '', '', 0, count }
+end
 local epoch = kept[1]
 local function begin()
-  epoch = ARGV[2]
+  epoch = ARGV[3]
   redis.call('HSET', KEYS[2], 'epoch', epoch)
 end
 if not epoch then
   begin()
 end
-local key_age = tonumber(ARGV[6])
+local key_age = tonumber(ARGV[7])
 if key_age > 0 then
   local id = redis.call('GET', KEYS[#KEYS])
   if id then
-    return { id, epoch, 1 }
+    return { id, epoch, 1, count }
   end
 end
 local entry = {}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   entry[#entry + 1] = 'a'
   entry[#entry + 1] = ARGV[i]
 end
-local journal = kept[4] or ARGV[5]
+local journal = kept[4] or ARGV[6]
 local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', journal, '*', unpack(entry))
 if not id then
   -- No journal ever expires. Where it is gone, nobody can learn what was missed: another history begins.
@@ -36,10 +42,10 @@ if not id then
   id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', journal, '*', unpack(entry))
 end
 -- By the id, not by the clock, which may have stepped back below it: so a place is too old before its stream is gone.
-local gone = string.format('%.0f', tonumber(string.match(id, '^%d+')) + tonumber(kept[3] or ARGV[4]))
+local gone = string.format('%.0f', tonumber(string.match(id, '^%d+')) + tonumber(kept[3] or ARGV[5]))
 local sent = '1 ' .. id .. ' ' .. epoch .. ' ' .. ARGV[1]
-for i = 3, #ARGV - 4 do
-  local add = { 'XADD', KEYS[i], 'MAXLEN', '~', kept[2] or ARGV[3], id, 'm', ARGV[1] }
+for i = 3, #ARGV - 5 do
+  local add = { 'XADD', KEYS[i], 'MAXLEN', '~', kept[2] or ARGV[4], id, 'm', ARGV[1] }
   local added = redis.pcall(unpack(add))
   if type(added) == 'table' then
     if not string.find(added.err, 'ID specified in XADD is equal or smaller') then
@@ -59,4 +65,4 @@ end
 if key_age > 0 then
   redis.call('SET', KEYS[#KEYS], id, 'PX', key_age)
 end
-return { id, epoch, 0 }
+return { id, epoch, 0, count }

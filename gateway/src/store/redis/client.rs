@@ -62,6 +62,8 @@ impl RedisClient {
             run: if without.lacks(Mechanism::Run) { "" } else { &node.run },
             attaching,
             retention: self.options.retention,
+            partitions: None,
+            lease_ms: 0,
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
         let what = "sending a beacon";

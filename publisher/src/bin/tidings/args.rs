@@ -61,7 +61,7 @@ pub struct StoreArgs {
     /// The name that all keys of the installation share, for Redis
     #[arg(long, global = true, default_value_t)]
     pub namespace: Namespace,
-    /// How many partitions the namespace has, for Redis; must be what the gateways have. Default: 16 on a cluster, else 1
+    /// How many partitions the namespace has, for Redis, until gateways have set it there. Default: 16 on a cluster, else 1
     #[arg(long, global = true, value_name = "COUNT", value_parser = partitions)]
     pub partitions: Option<Partitions>,
     /// The authorities to trust, in PEM form, instead of the system's, for rediss://
