@@ -162,6 +162,7 @@ fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {
                 partitions,
                 retention: config.retention,
                 gateway: gateway.to_owned(),
+                lease: 3 * config.beacon.interval,
                 without: config.without,
             };
             let tls = config.store.tls.files();

@@ -16,6 +16,7 @@
 //! | `moved` | `MOVED`, and subscriptions that the server ends, are ignored | `store/redis/node.rs` |
 //! | `fence` | the server that was the primary is left to itself | `store/redis/fence.rs` |
 //! | `watch` | nobody is asked who the primaries are | `store/redis/watch.rs` |
+//! | `partitions` | nobody is told how many partitions there are | `store/redis/claim.rs`, `client.rs` |
 
 use std::fmt;
 
@@ -39,10 +40,11 @@ pub enum Mechanism {
     Moved,
     Fence,
     Watch,
+    Partitions,
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Mechanism); 11] = [
+const NAMES: [(&str, Mechanism); 12] = [
     ("journal", Mechanism::Journal),
     ("beacon", Mechanism::Beacon),
     ("replay", Mechanism::Replay),
@@ -54,6 +56,7 @@ const NAMES: [(&str, Mechanism); 11] = [
     ("moved", Mechanism::Moved),
     ("fence", Mechanism::Fence),
     ("watch", Mechanism::Watch),
+    ("partitions", Mechanism::Partitions),
 ];
 
 /// The mechanisms that are switched off; by default, and always in a release, none.

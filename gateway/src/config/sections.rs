@@ -103,7 +103,7 @@ pub struct Store {
     pub tls: StoreTls,
     /// The name that all keys of one installation share.
     pub namespace: Namespace,
-    /// How many partitions; the same on every gateway and publisher of a namespace.
+    /// How many partitions; the same on every gateway of a namespace.
     pub partitions: Partitions,
 }
 

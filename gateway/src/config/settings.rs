@@ -89,7 +89,7 @@ settings! {
     "store.tls.cert" = store.tls.cert: PathTo, "The certificate to show to the store, if it asks for one, in PEM form; read again with each connection";
     "store.tls.key" = store.tls.key: PathTo, "The key of that certificate, in PEM form";
     "store.namespace" = store.namespace: Name, "The name that all keys of one installation share";
-    "store.partitions" = store.partitions: Parts, "Partitions, 16 by default on a cluster; the same on every gateway and publisher of a namespace";
+    "store.partitions" = store.partitions: Parts, "Partitions, 16 by default on a cluster; the same on every gateway of a namespace; publishers are told";
     "retention.events" = retention.events: Count(1..=1_000_000), "Events kept for each address";
     "retention.age" = retention.age_ms: Millis(Span(seconds(1), seconds(30 * DAY))), "How long an address keeps its events after the newest one";
     "retention.journal" = retention.journal: Count(100..=100_000_000), "Journal entries kept for each partition";

@@ -32,6 +32,7 @@ impl Hub {
             Delivery::Joined(joined) => self.joined(joined),
             Delivery::Resync(resync) => self.resync(&resync),
             Delivery::Lagged(places) => self.lagged(places),
+            Delivery::Unserved => self.keys().into_iter().for_each(|key| self.end(key)),
         }
     }
 

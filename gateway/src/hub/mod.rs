@@ -265,6 +265,11 @@ impl Hub {
     /// Turns new connections away from now on; tells which there are.
     pub fn begin_drain(&mut self) -> Vec<ConnectionKey> {
         self.draining = true;
+        self.keys()
+    }
+
+    /// All connections.
+    fn keys(&self) -> Vec<ConnectionKey> {
         let connections = self.connections.iter();
         connections.map(|(slot, known)| ConnectionKey { slot: slot as u32, serial: known.serial }).collect()
     }

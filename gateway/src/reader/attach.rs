@@ -18,7 +18,13 @@ impl Reader {
     pub(super) fn opened(&mut self, Attempt { partitions, result }: Attempt, waited: Duration, links: &mut Links) {
         match result {
             Ok(session) => links.recoveries.push(Box::pin(self.recovery(&session.partitions).over(session, waited))),
-            Err(error) => self.lost(partitions, &error, next_wait(waited), links),
+            Err(error) => {
+                // What is published meanwhile comes to others: whoever stayed would hear of nothing, for however long.
+                if error.at_odds {
+                    self.outboxes.unserved();
+                }
+                self.lost(partitions, &error, next_wait(waited), links);
+            }
         }
     }
 

@@ -20,6 +20,8 @@ pub enum Delivery {
     Resync(Resync),
     /// The worker did not keep up and deliveries to it were dropped: all it serves must be refetched.
     Lagged(Vec<Option<Place>>),
+    /// Nobody can be served for now: all connections are to come back, to another gateway if there is one.
+    Unserved,
 }
 
 impl Delivery {

@@ -93,6 +93,11 @@ impl Outboxes {
         self.boxes.iter_mut().flatten().for_each(|outbox| outbox.push(Delivery::Resync(resync.clone())));
     }
 
+    /// Tells all workers that nobody can be served for now.
+    pub fn unserved(&mut self) {
+        self.boxes.iter_mut().flatten().for_each(|outbox| outbox.push(Delivery::Unserved));
+    }
+
     /// Notes that a watermark moved.
     pub fn moved(&mut self) {
         self.moved = true;
@@ -159,7 +164,7 @@ impl Outbox {
 /// The room that a delivery takes; `None` for what must arrive in any case.
 fn size(delivery: &Delivery) -> Option<u32> {
     let events = match delivery {
-        Delivery::Joined(_) | Delivery::Lagged(_) => return None,
+        Delivery::Joined(_) | Delivery::Lagged(_) | Delivery::Unserved => return None,
         Delivery::Resync(_) => 0,
         Delivery::Batch(batch) => {
             let frames = batch.events.iter().flat_map(|event| &event.frames);
@@ -200,6 +205,7 @@ mod tests {
             Delivery::Joined(_) => 'j',
             Delivery::Resync(_) => 'r',
             Delivery::Lagged(_) => 'L',
+            Delivery::Unserved => 'u',
         });
         letters.collect()
     }

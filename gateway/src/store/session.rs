@@ -25,12 +25,14 @@ pub struct StoreError {
     pub detail: String,
     /// Whether the same server may do it a little later, over the same connection.
     pub passing: bool,
+    /// Whether other gateways go by another number of partitions: for as long as they do, nobody can be served here.
+    pub at_odds: bool,
 }
 
 impl StoreError {
     /// An error in doing `what`.
     pub fn new(what: &'static str, detail: impl ToString) -> Self {
-        Self { what, detail: detail.to_string(), passing: false }
+        Self { what, detail: detail.to_string(), passing: false, at_odds: false }
     }
 
     /// The same, with the partition that it befell.

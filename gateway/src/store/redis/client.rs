@@ -9,6 +9,7 @@ use tidings_shared::{Address, Epoch, Id, Partition};
 
 use super::RedisOptions;
 use super::answers::{parsed, read_history};
+use super::claim::Claim;
 use super::node::Node;
 use super::scripts::Scripts;
 use super::watch::Watched;
@@ -24,6 +25,7 @@ pub struct RedisClient {
     node: Arc<Node>,
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
+    claim: Arc<Claim>,
     /// As long as anybody makes requests, somebody must see that they go to the primary.
     _watched: Arc<Watched>,
 }
@@ -35,8 +37,13 @@ impl std::fmt::Debug for RedisClient {
 }
 
 impl RedisClient {
-    pub(super) fn new(node: Node, options: Arc<RedisOptions>, scripts: Arc<Scripts>, watched: Watched) -> Self {
-        Self { node: Arc::new(node), options, scripts, _watched: Arc::new(watched) }
+    pub(super) fn new(
+        node: Node,
+        options: Arc<RedisOptions>,
+        (scripts, claim): (Arc<Scripts>, Arc<Claim>),
+        watched: Watched,
+    ) -> Self {
+        Self { node: Arc::new(node), options, scripts, claim, _watched: Arc::new(watched) }
     }
 
     pub(in crate::store) async fn subscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
@@ -62,14 +69,19 @@ impl RedisClient {
             run: if without.lacks(Mechanism::Run) { "" } else { &node.run },
             attaching,
             retention: self.options.retention,
-            partitions: None,
-            lease_ms: 0,
+            partitions: (!without.lacks(Mechanism::Partitions)).then_some(self.options.partitions),
+            lease_ms: self.options.lease_ms(),
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
         let what = "sending a beacon";
         let mut requests = node.requests.clone();
-        let sent = self.scripts.invoke(&self.scripts.beacon, &call, (node, &mut requests), what).await;
-        let (epoch, id): (String, String) = sent.map_err(|error| error.of_partition(partition))?;
+        let sent = self.scripts.invoke(&self.scripts.beacon, &call, (node, &mut requests)).await;
+        let (epoch, id): (String, String) = sent.map_err(|error| {
+            if error.code() == Some(script::PARTITIONS) {
+                self.claim.doubt();
+            }
+            node.failed(what, error).of_partition(partition)
+        })?;
         Ok(Place { epoch: without.epoch(parsed(what, &epoch)?), id: parsed(what, &id)? })
     }
 
@@ -94,8 +106,9 @@ impl RedisClient {
         let addresses: Vec<Address> = asked.addresses.iter().map(|address| Address::clone(address)).collect();
         let keys = self.options.namespace.keys(asked.partition);
         let call = script::history(&keys, &addresses, asked.span, asked.bytes).after_each(asked.each);
-        let answer = self.scripts.invoke(&self.scripts.history, &call, over, what).await?;
-        read_history(answer, self.options.without)
+        let node = over.0;
+        let answer = self.scripts.invoke(&self.scripts.history, &call, over).await;
+        read_history(answer.map_err(|error| node.failed(what, error))?, self.options.without)
     }
 
     pub(in crate::store) async fn missed(
@@ -108,8 +121,9 @@ impl RedisClient {
         let call = script::missed(&self.options.namespace.keys(partition), after, up_to, PAGE);
         let node = &self.node;
         let mut pooled = node.backfills.get().await.map_err(|e| StoreError::new(what, e))?;
+        let read = self.scripts.invoke(&self.scripts.missed, &call, (node, &mut pooled)).await;
         let (epoch, last, complete, next, addresses): (String, String, u8, String, Vec<String>) =
-            self.scripts.invoke(&self.scripts.missed, &call, (node, &mut pooled), what).await?;
+            read.map_err(|error| node.failed(what, error))?;
         let without = self.options.without;
         Ok(Missed {
             epoch: epoch.parse().ok().map(|epoch| without.epoch(epoch)),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node` | the connections to one primary |
 //! | `pushes` | what such a connection brings without being asked |
+//! | `claim` | that the namespace has as many partitions as this gateway goes by |
 //! | `fence` | that a server which was the primary takes nothing more |
 //! | `watch` | noticing that another server has become the primary, however well the connections look |
 //! | `scripts` | the scripts, as a server is asked to run them |
@@ -11,6 +12,7 @@
 //! | `answers` | what the scripts answer |
 
 mod answers;
+mod claim;
 mod client;
 mod fence;
 mod node;
@@ -28,6 +30,7 @@ use tidings_publisher::store::{Generation, Map, Primaries, RedisUrl, Server, Tls
 use tidings_shared::keys::Namespace;
 use tidings_shared::{Partition, Partitions, Retention};
 
+use self::claim::Claim;
 use self::fence::Fence;
 use self::node::Node;
 use self::scripts::Scripts;
@@ -54,8 +57,16 @@ pub struct RedisOptions {
     pub retention: Retention,
     /// This gateway's id; its beacons come on its own channel.
     pub gateway: String,
+    /// For how long a beacon keeps others from changing the number of partitions.
+    pub lease: Duration,
     /// What tests switch off.
     pub without: Without,
+}
+
+impl RedisOptions {
+    fn lease_ms(&self) -> u64 {
+        u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Redis.
@@ -64,6 +75,7 @@ pub struct RedisStore {
     primaries: Primaries,
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
+    claim: Arc<Claim>,
     /// From the first session on.
     watch: Arc<OnceLock<Watch>>,
     fence: Arc<Fence>,
@@ -81,8 +93,8 @@ impl RedisStore {
     pub fn new(url: &RedisUrl, tls: TlsFiles, options: RedisOptions) -> Result<Self, StoreError> {
         let primaries = Primaries::new(url, tls, CONNECT).map_err(|e| StoreError::new("reading store.url", e))?;
         let scripts = Scripts::new(primaries.is_cluster(), options.without);
-        let (watch, fence) = (Arc::default(), Arc::default());
-        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts), watch, fence })
+        let (claim, watch, fence) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts), claim, watch, fence })
     }
 
     /// How many partitions the namespace has.
@@ -91,7 +103,8 @@ impl RedisStore {
     }
 
     /// Opens a session with each of the primaries that these partitions have, as they are told anew. Each breaks alone:
-    /// what a primary has that is away keeps nobody waiting who follows what the others have.
+    /// what a primary has that is away keeps nobody waiting who follows what the others have. None is opened while the
+    /// namespace has another number of partitions.
     pub fn connect(&self, partitions: Vec<Partition>) -> impl Stream<Item = Attempt> + use<> {
         let store = self.clone();
         let found = async move { (store.find(partitions).await, store) };
@@ -103,6 +116,9 @@ impl RedisStore {
 
     /// The primaries of these partitions, and which of them each has; or why they have none.
     async fn find(&self, partitions: Vec<Partition>) -> Vec<(Result<Server, StoreError>, Vec<Partition>)> {
+        if let Err(error) = self.claim.hold(&self.primaries, &self.options).await {
+            return vec![(Err(error), partitions)];
+        }
         let map = match fresh_map(&self.primaries).await {
             Ok(map) => map,
             Err(error) => return vec![(Err(StoreError::new(CONNECTING, error)), partitions)],
@@ -145,7 +161,8 @@ impl RedisStore {
         let slots = partitions.iter().map(|partition| self.slot(*partition)).collect();
         let watch = self.watch.get_or_init(|| Watch::begin(self.primaries.clone(), without));
         let watched = watch.over(slots, server.clone(), sink.clone());
-        let client = RedisClient::new(node, Arc::clone(&self.options), Arc::clone(&self.scripts), watched);
+        let (options, claim) = (Arc::clone(&self.options), Arc::clone(&self.claim));
+        let client = RedisClient::new(node, options, (Arc::clone(&self.scripts), claim), watched);
         Ok(Session::new(Client::Redis(client), partitions, process, &sink, pushes))
     }
 

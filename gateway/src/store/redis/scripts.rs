@@ -9,7 +9,6 @@ use tidings_publisher::store::Server;
 use tidings_shared::script::{self, Call};
 
 use super::node::Node;
-use crate::store::session::StoreError;
 use crate::without::{Mechanism, Without};
 
 /// One of them.
@@ -53,16 +52,14 @@ impl Scripts {
         script: &Script,
         call: &Call,
         (node, connection): (&Node, &mut MultiplexedConnection),
-        what: &'static str,
-    ) -> Result<T, StoreError> {
+    ) -> RedisResult<T> {
         let unknown = |error: &RedisError| error.kind() == ServerErrorKind::NoScript.into();
         let may_send = self.may_send(node, script);
-        let answer = match run(("EVALSHA", &script.hash), call, connection).await {
+        match run(("EVALSHA", &script.hash), call, connection).await {
             // Not its name again after it was told: it may be forgotten in between.
             Err(error) if unknown(&error) && may_send => run(("EVAL", script.text), call, connection).await,
             answer => answer,
-        };
-        answer.map_err(|error| node.failed(what, error))
+        }
     }
 
     fn may_send(&self, node: &Node, script: &Script) -> bool {
