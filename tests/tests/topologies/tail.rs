@@ -1,6 +1,6 @@
 //! Following from a terminal: every event is told once, or its topic resynced, whatever happens to a primary.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::future::ready;
 use std::ops::Range;
@@ -11,14 +11,20 @@ use futures_util::future::join3;
 use tidings_publisher::store::TlsFiles;
 use tidings_publisher::tail::{Follow, Line, Tail};
 use tidings_publisher::{Builder, Event, Publisher};
-use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Authority, Cluster, Layout, Sentinel, Server};
+use tidings_tests::wait::{PATIENCE, now_us};
+use tidings_tests::{Authority, Cluster, Layout, Sentinel, Server, Setup, Standalone};
 use tokio::time::timeout;
 
 use super::gateway::slot_of;
 use crate::on_each_server;
 
-on_each_server!(failover_of_a_cluster, slot_that_moves, behind_sentinel_with_tls, over_a_cluster_with_tls);
+on_each_server!(
+    failover_of_a_cluster,
+    slot_that_moves,
+    behind_sentinel_with_tls,
+    over_a_cluster_with_tls,
+    another_count,
+);
 
 const TOPICS: u64 = 20;
 
@@ -41,20 +47,21 @@ impl Pair {
         Self { publisher, tail: Tail::start(url, follow).await.unwrap(), told: BTreeSet::new() }
     }
 
-    /// Publishes these events while `fault` happens, until each was told once, or its topic resynced after it was there.
+    /// Publishes these events while `fault` happens, until each was told once, or its topic resynced after it was stored.
     async fn told_through<T>(&mut self, numbers: Range<u64>, fault: impl Future<Output = T>) {
-        let there = Cell::new(numbers.start);
+        let stored: RefCell<HashMap<u64, u64>> = RefCell::default();
         let publishing = async {
             for n in numbers.clone() {
-                self.publisher.publish(Event::refresh(topic(n)).version(n.to_string())).await.unwrap();
-                there.set(n + 1);
+                let receipt = self.publisher.publish(Event::refresh(topic(n)).version(n.to_string())).await.unwrap();
+                stored.borrow_mut().insert(n, receipt.ids[&topic(n)].ms);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let telling = async {
             let mut resynced: HashMap<String, u64> = HashMap::new();
             let is_open = |n: &u64, told: &BTreeSet<u64>, resynced: &HashMap<String, u64>| {
-                !told.contains(n) && resynced.get(&topic(*n)).is_none_or(|end| n >= end)
+                let resynced = resynced.get(&topic(*n)).copied().unwrap_or(0);
+                !told.contains(n) && stored.borrow().get(n).is_none_or(|stored| *stored > resynced)
             };
             while let Some(n) = numbers.clone().find(|n| is_open(n, &self.told, &resynced)) {
                 let line = timeout(PATIENCE, self.tail.next()).await;
@@ -64,7 +71,7 @@ impl Pair {
                 let data: serde_json::Value = serde_json::from_str(&json).unwrap();
                 match data["version"].as_str() {
                     Some(n) => assert!(self.told.insert(n.parse().unwrap()), "it came twice: {json}"),
-                    None => drop(resynced.insert(data["topic"].as_str().unwrap().to_owned(), there.get())),
+                    None => drop(resynced.insert(data["topic"].as_str().unwrap().to_owned(), now_us() / 1000)),
                 }
             }
         };
@@ -114,4 +121,17 @@ async fn over_a_cluster_with_tls(server: Server) {
     let cluster = Cluster::start(Layout::of(server).mutual_tls(&authority).password("secret")).await;
     let (publisher, tls) = certified(&cluster.url(), &authority);
     Pair::start(publisher, &cluster.url(), tls).await.told_around(cluster.crash_failover(slot_of("o/0"))).await;
+}
+
+/// Neither the tail nor the publisher is told how many partitions there are, nor that they become more.
+async fn another_count(server: Server) {
+    let redis = Standalone::start(server).await;
+    let gateway = |count| Setup::redis(&redis.url()).with("store.partitions", count);
+    let few = gateway("3").start().await;
+    let mut pair = Pair::start(Publisher::builder(redis.url()), &redis.url(), TlsFiles::default()).await;
+    pair.told_around(async {
+        drop(few);
+        gateway("32").start().await
+    })
+    .await;
 }

@@ -10,7 +10,7 @@ use tidings_publisher::{ErrorKind, Event, Namespace, Partitions, Publisher};
 use tidings_shared::Address;
 use tidings_shared::message::Delivered;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Cluster, Layout, Server, eventually};
+use tidings_tests::{Cluster, Layout, Server, Setup, eventually};
 use tokio::time::timeout;
 
 use super::{ADDRESSES, assert_once, builder, publish_through, slot_of, stream, under_way};
@@ -134,6 +134,8 @@ async fn channels(server: Server) {
 
 async fn silent_node(server: Server) {
     let cluster = Cluster::start(Layout::of(server).setting("cluster-node-timeout 60000")).await;
+    // Where no gateway has ever told how many partitions there are, all of them are asked.
+    drop(Setup::redis(&cluster.url()).start().await);
     let publisher = Publisher::builder(cluster_url(&cluster)).retries(0).timeout(Duration::from_secs(1));
     let publisher = publisher.connect().await.unwrap();
     let silent = cluster.primary_of(slot_of("o/0")).await;
