@@ -158,7 +158,8 @@ pub struct Claim {
     pub partitions: Partitions,
     /// The epoch that begins: a random one.
     pub epoch: Epoch,
-    /// For how long from then on no other count may be claimed, in milliseconds.
+    /// For how long from then on no other count may be claimed, in milliseconds: until whoever takes it should have given
+    /// it, or should have sent a beacon.
     pub lease_ms: u64,
 }
 

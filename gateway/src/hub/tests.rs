@@ -211,6 +211,16 @@ fn a_worker_that_fell_behind_owes_everything_also_to_who_waits_for_its_place() {
 }
 
 #[test]
+fn when_nobody_can_be_served_all_end_and_those_who_come_later_do_not() {
+    let mut rig = Rig::new(1, 1_000);
+    let (live, joining) = (rig.live(&["a"]), rig.join(&["a"]));
+    rig.hub.take(Delivery::Unserved);
+    assert_eq!((rig.read(live), rig.read(joining)), (vec![Saw::End], vec![Saw::End]));
+    let later = rig.live(&["a"]);
+    assert_eq!(rig.read(later), []);
+}
+
+#[test]
 fn nothing_is_left_of_connections_that_left() {
     let mut rig = Rig::new(4, 1_000);
     let keys = [rig.live(&["a", "b"]), rig.join(&["b", "c"])];

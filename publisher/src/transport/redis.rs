@@ -79,7 +79,8 @@ impl Redis {
             for (at, outcome) in waiting.into_iter().zip(outcomes) {
                 match outcome {
                     Outcome::Settled(result) => results[at] = result,
-                    Outcome::Unvouched(receipt) => results[at] = Ok(receipt),
+                    // None is left: the store as a whole has told.
+                    Outcome::Unvouched(_) => {}
                     Outcome::Misrouted(partitions) => {
                         self.routing.adopt(partitions);
                         misrouted.push(at);

@@ -2,8 +2,8 @@
 //!
 //! Each partition tells the count, publishers go by what it tells, and beacons fail where it tells another. So nobody is
 //! served by one count while events are published by another. A count is changed only when nobody goes by the one before
-//! any more: each beacon holds it for three intervals. And it is changed in two steps, as several gateways may try at
-//! once, or end in the middle:
+//! any more: each beacon keeps others from it for three intervals. And it is changed in two steps, as several gateways may
+//! try at once, or end in the middle:
 //!
 //! 1. All partitions are taken, the first one first: from then on nobody publishes, and each has another epoch.
 //! 2. Each is given the new count, the first one first. Who finds that it was taken for another count has lost.
@@ -18,8 +18,8 @@ mod judge;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings_publisher::store::Primaries;
-use tidings_shared::Partition;
 use tidings_shared::script::Step;
+use tidings_shared::{Partition, Partitions};
 use tokio::sync::Mutex;
 
 use self::hashes::Hashes;
@@ -53,31 +53,37 @@ impl Claim {
             return Ok(());
         }
         let mut hashes = Hashes::reach(primaries, options).await?;
-        let own = options.partitions;
-        match judge(own, &hashes.read().await) {
+        match judge(options.partitions, &hashes.read().await) {
             Judged::Held => {}
             Judged::Give(partitions) => hashes.step(Step::Give, &partitions).await?,
-            Judged::Take => {
-                if let Some(away) = hashes.away() {
-                    return Err(away);
-                }
-                let (first, others) = ([Partition::FIRST], hashes.all_but_first());
-                for step in [Step::Take, Step::Give] {
-                    hashes.step(step, &first).await?;
-                    hashes.step(step, &others).await?;
-                }
-                tracing::info!(partitions = own.count(), "the namespace has this number of partitions now");
-            }
-            Judged::Refused(other) => {
-                let (other, own) = (other.count(), own.count());
-                let told = format!(
-                    "the namespace has {other} partitions, and gateways that run with them; this one has \
-                     store.partitions = {own}: end those first, or set {other}"
-                );
-                return Err(StoreError { at_odds: true, ..StoreError::new(CLAIMING, told) });
-            }
+            Judged::Take => change(&mut hashes).await?,
+            Judged::Wait => return Err(StoreError::new(CLAIMING, "another gateway is just changing it")),
+            Judged::Refused(other) => return Err(refused(other, options.partitions)),
         }
         self.held.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+/// Takes all partitions, and then gives them the own count.
+async fn change(hashes: &mut Hashes<'_>) -> Result<(), StoreError> {
+    if let Some(away) = hashes.away() {
+        return Err(away);
+    }
+    let others: Vec<Partition> = Partitions::MOST.all().skip(1).collect();
+    for step in [Step::Take, Step::Give] {
+        hashes.step(step, &[Partition::FIRST]).await?;
+        hashes.step(step, &others).await?;
+    }
+    tracing::info!("the number of partitions is set, and all is resynced");
+    Ok(())
+}
+
+fn refused(other: Partitions, own: Partitions) -> StoreError {
+    let (other, own) = (other.count(), own.count());
+    let told = format!(
+        "the namespace has {other} partitions, and gateways that run with them; this one has store.partitions = {own}: \
+         end those first, or set {other}"
+    );
+    StoreError { at_odds: true, ..StoreError::new(CLAIMING, told) }
 }

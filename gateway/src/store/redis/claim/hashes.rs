@@ -10,10 +10,13 @@ use tidings_shared::script::{self, Claim, Step};
 use tidings_shared::{Count, Epoch, Partition, Partitions};
 use tokio::time::timeout;
 
-use super::super::{CONNECT, RedisOptions, fresh_map};
+use super::super::{CONNECT, CONNECTING, RedisOptions, fresh_map};
 use super::CLAIMING;
 use super::judge::Told;
 use crate::store::session::StoreError;
+
+/// Whoever has taken the partitions should have given them the count by then, in milliseconds; else others begin anew.
+const TAKING_MS: u64 = 2 * CONNECT.as_millis() as u64;
 
 /// The hashes, by server.
 pub(super) struct Hashes<'a> {
@@ -34,7 +37,7 @@ struct Reached {
 impl<'a> Hashes<'a> {
     /// Connects to all primaries; of those that are away it is known only that they are.
     pub(super) async fn reach(primaries: &Primaries, options: &'a RedisOptions) -> Result<Self, StoreError> {
-        let map = fresh_map(primaries).await.map_err(|error| StoreError::new(CLAIMING, error))?;
+        let map = fresh_map(primaries).await.map_err(|error| StoreError::new(CONNECTING, error))?;
         let mut by_server: Vec<(Server, Vec<Partition>)> = Vec::new();
         let mut hashes = Self { options, servers: Vec::new(), away: None };
         for partition in Partitions::MOST.all().rev() {
@@ -65,7 +68,11 @@ impl<'a> Hashes<'a> {
 
     /// Why some of them cannot be read.
     pub(super) fn away(&self) -> Option<StoreError> {
-        self.away.as_ref().map(|error| StoreError::new(error.what, &error.detail))
+        let StoreError { detail, .. } = self.away.as_ref()?;
+        Some(match self.servers.is_empty() {
+            true => StoreError::new(CONNECTING, detail),
+            false => StoreError::new(CLAIMING, format!("all servers must be there to set it: {detail}")),
+        })
     }
 
     /// What each partition tells, none if it cannot be asked.
@@ -100,11 +107,15 @@ impl<'a> Hashes<'a> {
     /// Does a step of the claim in these partitions, whose servers are there.
     pub(super) async fn step(&mut self, step: Step, partitions: &[Partition]) -> Result<(), StoreError> {
         let options = self.options;
+        let lease_ms = match step {
+            Step::Take => TAKING_MS,
+            Step::Give => options.lease_ms(),
+        };
         let done = self.servers.iter_mut().map(async |reached| {
             let mut pipeline = redis::pipe();
             for partition in reached.partitions.iter().filter(|partition| partitions.contains(partition)) {
                 let epoch = Epoch::from_random(fastrand::u32(..));
-                let claim = Claim { step, partitions: options.partitions, epoch, lease_ms: options.lease_ms() };
+                let claim = Claim { step, partitions: options.partitions, epoch, lease_ms };
                 let call = script::claim(&options.namespace.keys(*partition), claim);
                 pipeline.cmd("EVAL").arg(call.script).arg(call.keys.len()).arg(call.keys).arg(call.args);
             }
@@ -117,11 +128,6 @@ impl<'a> Hashes<'a> {
             Ok(())
         });
         join_all(done).await.into_iter().collect()
-    }
-
-    /// All but the first one.
-    pub(super) fn all_but_first(&self) -> Vec<Partition> {
-        Partitions::MOST.all().skip(1).collect()
     }
 }
 

@@ -8,7 +8,7 @@ pub(super) struct Told {
     pub count: Count,
     /// For which count it was claimed last.
     pub claim: Count,
-    /// Whether somebody goes by the count.
+    /// Whether somebody goes by the count, or is just changing it.
     pub in_use: bool,
 }
 
@@ -21,6 +21,8 @@ pub(super) enum Judged {
     Give(Vec<Partition>),
     /// Claim the count anew, in all of them.
     Take,
+    /// The same, but somebody is just changing it.
+    Wait,
     /// Others go by this one.
     Refused(Partitions),
 }
@@ -38,14 +40,16 @@ pub(super) fn judge(own: Partitions, told: &[(Partition, Option<Told>)]) -> Judg
     let is_own = |told: &Told| told.count == Count::Is(own);
     let is_taken = |told: &Told| told.count == Count::Changing && told.claim == Count::Is(own);
     let fits = |told: &Told| told.count == Count::Unset || is_own(told) || is_taken(told);
+    let changing = known().any(|(_, told)| told.count == Count::Changing && told.in_use);
+    let anew = if changing { Judged::Wait } else { Judged::Take };
     if !known().any(|(_, told)| is_own(&told)) || !known().all(|(_, told)| fits(&told)) {
-        return Judged::Take;
+        return anew;
     }
     // One that was taken may be given the count only when all are taken, which the first one tells.
     let first = known().find(|(partition, _)| *partition == Partition::FIRST);
     let all_taken = first.is_some_and(|(_, told)| is_own(&told));
     if first.is_some() && !all_taken && known().any(|(_, told)| is_taken(&told)) {
-        return Judged::Take;
+        return anew;
     }
     let lacks = |told: &Told| told.count == Count::Unset || all_taken && is_taken(told);
     let lacking: Vec<Partition> = known().filter(|(_, told)| lacks(told)).map(|(partition, _)| partition).collect();
@@ -100,6 +104,14 @@ mod tests {
         for words in [". . .", "1 1 1", "1 - 1", "16 1 16", "0/1 0/1 0/1", "0/16 0/16 0/16", "- - -", "16 16 0/1"] {
             assert_eq!(judged(words), Judged::Take, "{words}");
         }
+    }
+
+    #[test]
+    fn while_somebody_changes_it_others_wait() {
+        for words in ["0/16! . .", "0/1! 1 1", "0/16! 16! 16!"] {
+            assert_eq!(judged(words), Judged::Wait, "{words}");
+        }
+        assert_eq!(judged("16! 0/16! 16!"), give(&[1]), "it is as good as done");
     }
 
     #[test]
