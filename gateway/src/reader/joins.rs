@@ -73,9 +73,12 @@ impl Reader {
     /// Answers a join at once if all is known, or asks the store, or waits for what is on its way.
     fn begin(&mut self, mut join: Join, requests: &mut Requests) {
         // What nobody follows any more is not subscribed: a read of it would miss what comes, for whoever shares it.
-        let is_followed = join.addresses.iter().all(|address| self.table.get(address).is_some());
-        let parts = join::plan(&join, &self.table, &self.states, self.options.replay_bytes);
-        let Some(parts) = parts.filter(|_| is_followed) else { return self.turn_away(&join) };
+        if join.addresses.iter().any(|address| self.table.get(address).is_none()) {
+            return self.turn_away(&join);
+        }
+        let Some(parts) = join::plan(&join, &self.table, &self.states, self.options.replay_bytes) else {
+            return self.turn_away(&join);
+        };
         let needs_nothing = |part: &Part| matches!(&part.plan, Plan::Ready(start, _) if start.replay.is_empty());
         if join.share.is_none() && !parts.iter().all(needs_nothing) {
             join.share = self.allowance.try_take();
