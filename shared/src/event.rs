@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Address, Invalid, Message, limits, user};
@@ -19,7 +19,7 @@ pub struct Event {
     event_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given_data", skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -27,6 +27,10 @@ pub struct Event {
     coalesce: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     spread: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
     #[serde(rename = "event", skip_serializing_if = "Option::is_none")]
     name: Option<String>,
 }
@@ -43,6 +47,11 @@ fn yes() -> bool {
     true
 }
 
+/// Reads `"data": null` as data. An `Option` alone would take it for an absent field.
+fn given_data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
+}
+
 /// An event that was checked and encoded: ready for the publish script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
@@ -54,6 +63,8 @@ pub struct Prepared {
     pub key: Option<String>,
     /// Whether a newer event of the same addresses may take its place while it waits.
     pub coalesce: bool,
+    /// The sender, if the caller named one. Events of different senders never take each other's place.
+    pub sender: Option<String>,
 }
 
 impl Event {
@@ -67,6 +78,8 @@ impl Event {
             key: None,
             coalesce: true,
             spread: None,
+            delay: None,
+            sender: None,
             name: None,
         }
     }
@@ -127,6 +140,22 @@ impl Event {
         self
     }
 
+    /// The time before which no connection gets it, at most an hour: for caches and read replicas that lag. Each connection
+    /// gets it between `delay` and `delay` plus its spread; without a spread exactly after `delay`.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(format!("{}ms", delay.as_millis()));
+        self
+    }
+
+    /// The sender, at most 128 bytes of printable UTF-8, such as an id that a tab made up. Connections that ask for
+    /// `not=SENDER` skip its events. The others see it in the data.
+    #[must_use]
+    pub fn sender(mut self, sender: impl Into<String>) -> Self {
+        self.sender = Some(sender.into());
+        self
+    }
+
     /// The SSE event name. With one the event reaches `addEventListener(name, …)` and no longer `onmessage`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -151,8 +180,11 @@ impl Event {
         check_name(self.name.as_deref())?;
         check_text("version", self.version.as_deref(), limits::VERSION_BYTES)?;
         check_text("key", self.key.as_deref(), limits::KEY_BYTES)?;
-        let spread_ms = self.spread.as_deref().map(spread_ms).transpose()?;
+        check_sender("sender", self.sender.as_deref())?;
+        let spread_ms = self.spread.as_deref().map(|text| window_ms("spread", text)).transpose()?;
+        let delay_ms = self.delay.as_deref().map(|text| window_ms("delay", text)).transpose()?;
         let body = Body {
+            sender: self.sender.as_deref(),
             event_type: self.event_type.as_deref(),
             version: self.version.as_deref(),
             time,
@@ -165,11 +197,18 @@ impl Event {
             several: addresses.len() > 1,
             event_type: self.event_type.as_deref(),
             spread_ms,
+            delay_ms: delay_ms.unwrap_or_default(),
             trace: None,
             name: self.name.as_deref(),
             body: &body,
         };
-        Ok(Prepared { addresses, message: message.encode(), key: self.key.clone(), coalesce: self.coalesce })
+        Ok(Prepared {
+            addresses,
+            message: message.encode(),
+            key: self.key.clone(),
+            coalesce: self.coalesce,
+            sender: self.sender.clone(),
+        })
     }
 
     fn addresses(&self) -> Result<Vec<Address>, Invalid> {
@@ -194,6 +233,9 @@ impl Event {
 /// The body in its one order of fields, which golden files pin.
 #[derive(Serialize)]
 struct Body<'a> {
+    /// First, so that [`Message::sender`] finds it without parsing the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<&'a str>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     event_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -244,10 +286,16 @@ fn check_name(name: Option<&str>) -> Result<(), Invalid> {
     }
 }
 
-fn spread_ms(text: &str) -> Result<u64, Invalid> {
-    let spread = humantime::parse_duration(text).ok().and_then(|spread| u64::try_from(spread.as_millis()).ok());
-    let spread = spread.filter(|ms| *ms <= limits::SPREAD_MS);
-    spread.ok_or_else(|| Invalid::new("spread", text, "a duration up to 1h, such as 5s or 500ms"))
+/// Reads a `spread` or a `delay`, in milliseconds.
+fn window_ms(field: &'static str, text: &str) -> Result<u64, Invalid> {
+    let window = humantime::parse_duration(text).ok().and_then(|window| u64::try_from(window.as_millis()).ok());
+    let window = window.filter(|ms| *ms <= limits::SPREAD_MS);
+    window.ok_or_else(|| Invalid::new(field, text, "a duration up to 1h, such as 5s or 500ms"))
+}
+
+/// Checks a sender, as an event carries it and as a connection asks to skip it.
+pub fn check_sender(field: &'static str, text: Option<&str>) -> Result<(), Invalid> {
+    check_text(field, text, limits::SENDER_BYTES)
 }
 
 fn check_text(field: &'static str, text: Option<&str>, most: usize) -> Result<(), Invalid> {
@@ -288,6 +336,11 @@ mod tests {
         assert_eq!(wrong(r#"{"to":"a","event":"tidings.ready"}"#), "event");
         assert_eq!(wrong(r#"{"to":"a","spread":"soon"}"#), "spread");
         assert_eq!(wrong(r#"{"to":"a","spread":"61m"}"#), "spread");
+        assert_eq!(wrong(r#"{"to":"a","delay":"soon"}"#), "delay");
+        assert_eq!(wrong(r#"{"to":"a","delay":"61m"}"#), "delay");
+        assert_eq!(wrong(r#"{"to":"a","sender":""}"#), "sender");
+        assert_eq!(wrong(r#"{"to":"a","sender":"a\nb"}"#), "sender");
+        assert_eq!(wrong(&format!(r#"{{"to":"a","sender":"{}"}}"#, "x".repeat(129))), "sender");
         let big = format!(r#"{{"to":"a","data":"{}"}}"#, "x".repeat(65_535));
         assert_eq!(wrong(&big), "data");
         assert!(serde_json::from_str::<Event>(r#"{"to":"a","tpye":"x"}"#).is_err());
@@ -307,6 +360,36 @@ mod tests {
         let json = serde_json::to_string(&Event::refresh("a").spread(Duration::from_millis(1_500))).unwrap();
         assert_eq!(spread(from_json(&json)), Some(1_500));
         assert!(Event::refresh("a").spread(Duration::from_secs(3_601)).prepare("t").is_err());
+    }
+
+    #[test]
+    fn a_delay_and_a_sender_are_the_same_from_rust_and_from_json() {
+        let read = |event: Event| {
+            let text = event.prepare("t").unwrap().message;
+            let message = Message::decode(&text).unwrap();
+            (message.delay_ms, message.sender())
+        };
+        let sender = "tab 1 \"ü\\";
+        let event = Event::refresh("a").delay(Duration::from_millis(1_500)).sender(sender);
+        let expected = (1_500, Some(sender.to_owned()));
+        assert_eq!(read(event.clone()), expected);
+        assert_eq!(read(from_json(&serde_json::to_string(&event).unwrap())), expected);
+        assert_eq!(read(from_json(r#"{"to":"a","delay":"1h"}"#)), (limits::SPREAD_MS, None));
+        assert_eq!(read(from_json(r#"{"to":"a","delay":"0s"}"#)), (0, None));
+        assert!(Event::refresh("a").delay(Duration::from_secs(3_601)).prepare("t").is_err());
+    }
+
+    #[test]
+    fn null_is_data() {
+        let body = |event: Event| {
+            let text = event.prepare("t").unwrap().message;
+            Message::decode(&text).unwrap().body.to_owned()
+        };
+        assert_eq!(body(from_json(r#"{"to":"a","data":null}"#)), r#"{"time":"t","data":null}"#);
+        let null = Event::refresh("a").data(RawValue::from_string("null".to_owned()).unwrap());
+        let json = serde_json::to_string(&null).unwrap();
+        assert_eq!(body(null), body(from_json(&json)));
+        assert_eq!(body(from_json(r#"{"to":"a"}"#)), r#"{"time":"t"}"#);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub const USER_BYTES: usize = 128;
 pub const TYPE_BYTES: usize = 128;
 /// The longest version.
 pub const VERSION_BYTES: usize = 128;
+/// The longest sender of an event.
+pub const SENDER_BYTES: usize = 128;
 /// The longest idempotency key.
 pub const KEY_BYTES: usize = 200;
 /// The largest `data` of an event, as JSON text. A refresh event says *that* something changed; what it is now, the page fetches.
@@ -30,5 +32,5 @@ pub const RETENTION_AGE_MS: u64 = 60 * 60 * 1000;
 pub const RETENTION_JOURNAL: u64 = 100_000;
 /// How long an idempotency key is remembered, in milliseconds: ten minutes.
 pub const KEY_AGE_MS: u64 = 10 * 60 * 1000;
-/// The longest spread of an event, in milliseconds: an hour.
+/// The longest spread of an event, and its longest delay, in milliseconds: an hour.
 pub const SPREAD_MS: u64 = 60 * 60 * 1000;

@@ -7,11 +7,19 @@
 //! │ │               │    │ │             │ └ trace context         (- for none)
 //! │ │               │    │ │             └ spread in milliseconds  (- for none)
 //! │ │               │    │ └ type                                  (- for none)
-//! │ │               │    └ flags: c may be coalesced               (- for none)
+//! │ │               │    └ flags                                 (- for none)
 //! │ │               └ epoch  ┐ the publish script puts these three before the message;
 //! │ └ id                     │ in a stream entry they are known already, and absent
 //! └ version of the codec     ┘
 //! ```
+//!
+//! Flags: `c` the event may be coalesced; `m` it goes to several addresses; `d` and digits: the delay in milliseconds, as
+//! in `cmd500`. The publish script looks for `m` among the letters at the beginning, so what has digits comes last. A
+//! decoder passes over flags that it does not know. So a gateway of version 0.1 delivers an event with a delay at once
+//! or over its spread. It would take a spread that is no number for no message at all, so the delay is not written there.
+//!
+//! A body that begins with `{"sender":"…",` names the event's sender. It needs no flag: the publisher cannot forget it,
+//! and version 0.1 delivers it as it delivers any other field.
 //!
 //! The body names no address. An event to several addresses is stored and sent once for each, and a connection is told
 //! only of the addresses that it follows itself: [`data`] puts those in.
@@ -33,6 +41,8 @@ pub struct Message<'a> {
     pub event_type: Option<&'a str>,
     /// The window, in milliseconds, over which connections get the event.
     pub spread_ms: Option<u64>,
+    /// The time, in milliseconds, before which no connection gets the event.
+    pub delay_ms: u64,
     /// W3C `traceparent` of the publish.
     pub trace: Option<&'a str>,
     /// The SSE event name; without one the event reaches `onmessage`.
@@ -58,12 +68,8 @@ impl<'a> Message<'a> {
     /// The message as text, as [`Message::decode`] reads it.
     pub fn encode(&self) -> String {
         let spread = self.spread_ms.map(|ms| ms.to_string());
-        let flags = match (self.coalesce, self.several) {
-            (true, true) => Some("cm"),
-            (true, false) => Some("c"),
-            (false, true) => Some("m"),
-            (false, false) => None,
-        };
+        let flags = self.flags();
+        let flags = Some(flags.as_str()).filter(|flags| !flags.is_empty());
         let fields = [flags, self.event_type, spread.as_deref(), self.trace, self.name];
         let mut text = String::with_capacity(64 + self.body.len());
         for field in fields {
@@ -72,6 +78,27 @@ impl<'a> Message<'a> {
         }
         text.push_str(self.body);
         text
+    }
+
+    fn flags(&self) -> String {
+        let mut flags = String::new();
+        if self.coalesce {
+            flags.push('c');
+        }
+        if self.several {
+            flags.push('m');
+        }
+        if self.delay_ms > 0 {
+            flags.push_str(&format!("d{}", self.delay_ms));
+        }
+        flags
+    }
+
+    /// The sender, if the body begins with one.
+    pub fn sender(&self) -> Option<String> {
+        let text = self.body.strip_prefix("{\"sender\":")?;
+        // Stops behind the string: the rest of the body is not looked at.
+        serde_json::Deserializer::from_str(text).into_iter::<String>().next()?.ok()
     }
 
     /// Reads what [`Message::encode`] wrote. Unknown flags are passed over, so that later versions may add some.
@@ -98,11 +125,20 @@ impl<'a> Message<'a> {
             several: flags.contains('m'),
             event_type,
             spread_ms,
+            delay_ms: delay_ms(flags),
             trace,
             name,
             body,
         })
     }
+}
+
+/// Reads the delay among the flags; zero if there is none. One that is too large for a number is the largest there is:
+/// who delivers it has a bound of its own.
+fn delay_ms(flags: &str) -> u64 {
+    let Some((_, behind)) = flags.split_once('d') else { return 0 };
+    let digits = behind.bytes().map_while(|byte| byte.is_ascii_digit().then(|| u64::from(byte - b'0')));
+    digits.fold(0, |ms: u64, digit| ms.saturating_mul(10).saturating_add(digit))
 }
 
 impl<'a> Delivered<'a> {
@@ -178,6 +214,7 @@ mod tests {
             several: bool,
             event_type in option::of("[a-z][a-z.]{0,20}"),
             spread_ms: Option<u64>,
+            delay_ms: u64,
             trace in option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-01"),
             name in option::of("[a-z][a-z.]{0,20}"),
             body in "\\{\"[^\\p{C}]{1,40}\\}",
@@ -188,6 +225,7 @@ mod tests {
                 several,
                 event_type: event_type.as_deref(),
                 spread_ms,
+                delay_ms,
                 trace: trace.as_deref(),
                 name: name.as_deref(),
                 body: &body,
@@ -200,11 +238,54 @@ mod tests {
         }
 
         #[test]
+        fn a_sender_is_read_back_whatever_it_contains(sender in "\\PC{0,40}", rest in "[a-z]{0,10}") {
+            let body = format!("{{\"sender\":{},\"time\":\"{rest}\"}}", json_string(&sender));
+            let text = format!("c - - - - {body}");
+            prop_assert_eq!(Message::decode(&text).unwrap().sender().unwrap(), sender);
+        }
+
+        #[test]
+        fn unknown_flags_are_passed_over(flags in "[a-ce-z]{0,3}(d[0-9]{1,6})?[A-Z]{0,2}") {
+            let text = format!("{} - - - - {{\"time\":\"t\"}}", if flags.is_empty() { "-" } else { &flags });
+            let message = Message::decode(&text).unwrap();
+            let letters = flags.split('d').next().unwrap();
+            prop_assert_eq!((message.coalesce, message.several), (letters.contains('c'), letters.contains('m')));
+            let digits: String = flags.chars().filter(char::is_ascii_digit).collect();
+            prop_assert_eq!(message.delay_ms, digits.parse().unwrap_or(0));
+        }
+
+        #[test]
         fn never_panics(text: String) {
-            let _ = Message::decode(&text);
+            let _ = Message::decode(&text).map(|message| message.sender());
             let _ = Delivered::decode(&text);
             let _ = decode_mark(&text);
         }
+    }
+
+    #[test]
+    fn only_a_body_that_begins_with_a_sender_has_one() {
+        let sender = |body: &str| {
+            let text = format!("c - - - - {body}");
+            Message::decode(&text).unwrap().sender()
+        };
+        assert_eq!(sender(r#"{"sender":"tab","time":"t"}"#).as_deref(), Some("tab"));
+        assert_eq!(sender(r#"{"sender":"tab"}"#).as_deref(), Some("tab"));
+        for body in [
+            r#"{"time":"t","sender":"tab"}"#,
+            r#"{"time":"t","data":{"sender":"tab"}}"#,
+            r#"{"sender":7,"time":"t"}"#,
+            r#"{"sender":"tab}"#,
+        ] {
+            assert_eq!(sender(body), None, "{body}");
+        }
+    }
+
+    /// The publish script sends an end mark where `^%a*m` fits: `m` among the letters at the beginning.
+    #[test]
+    fn what_has_digits_comes_behind_the_mark_of_several_addresses() {
+        let message = Message::decode("cm - - - - {\"time\":\"t\"}").unwrap();
+        let text = Message { delay_ms: 500, ..message }.encode();
+        assert_eq!(text, "cmd500 - - - - {\"time\":\"t\"}");
     }
 
     #[test]

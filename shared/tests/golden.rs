@@ -138,6 +138,14 @@ fn partition_of_an_address() {
     check("partitions.jsonl", &lines);
 }
 
+/// Events with a sender or a delay.
+const SENT_OR_DELAYED: [&str; 4] = [
+    r#"{"to":"news","sender":"tab \"7\\ – ß 🦀","type":"order.updated"}"#,
+    r#"{"to":"news","delay":"500ms"}"#,
+    r#"{"to":["news","@alice"],"delay":"1h","spread":"5s","sender":"tab"}"#,
+    r#"{"to":"news","delay":"0s","coalesce":false,"data":null}"#,
+];
+
 #[test]
 fn events_as_json_become_messages() {
     let events = [
@@ -156,6 +164,7 @@ fn events_as_json_become_messages() {
         .map(ToString::to_string)
         .chain([spaced.to_owned()])
         .chain([r#"{"to":"news","spread":"1m 30s"}"#, r#"{"to":"news","spread":"0s"}"#].map(str::to_owned))
+        .chain(SENT_OR_DELAYED.map(str::to_owned))
         .map(|text| {
             let prepared = serde_json::from_str::<Event>(&text).unwrap().prepare(TIME).unwrap();
             json!({
@@ -177,6 +186,7 @@ fn messages_delivered() {
         several: false,
         event_type: None,
         spread_ms: None,
+        delay_ms: 0,
         trace: None,
         name: None,
         body: r#"{"time":"t"}"#,
@@ -186,27 +196,39 @@ fn messages_delivered() {
         several: true,
         event_type: Some("order.updated"),
         spread_ms: Some(5000),
+        delay_ms: 0,
         trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         name: Some("order"),
         body: r#"{"type":"order.updated","version":"7","time":"t","event":"order","data":{"a b": [1, 2]}}"#,
     };
+    let delayed = Message { delay_ms: 500, body: r#"{"sender":"tab \"7","time":"t"}"#, ..plain };
+    let full_delayed = Message { delay_ms: 3_600_000, ..full };
     let lines: Vec<Value> = [
         (plain, "0-1"),
         (plain, "1763683201877-0"),
         (full, "1763683201877-12"),
         (full, "18446744073709551615-18446744073709551615"),
+        (delayed, "1763683201877-0"),
+        (full_delayed, "1763683201877-12"),
     ]
     .iter()
     .map(|(message, place)| {
         let text = Delivered { id: id(place), epoch: epoch(), message: *message }.encode();
         let read = Delivered::decode(&text).unwrap();
         assert_eq!((read.message, read.id, read.epoch), (*message, id(place), epoch()));
-        json!({
+        let mut line = json!({
             "id": place, "epoch": epoch().to_string(),
             "coalesce": message.coalesce, "several": message.several, "type": message.event_type, "spread_ms": message.spread_ms,
             "trace": message.trace, "name": message.name, "body": message.body,
             "stored": message.encode(), "delivered": text,
-        })
+        });
+        if message.delay_ms > 0 {
+            line["delay_ms"] = json!(message.delay_ms);
+        }
+        if let Some(sender) = message.sender() {
+            line["sender"] = json!(sender);
+        }
+        line
     })
     .collect();
     check("messages.jsonl", &lines);
