@@ -28,6 +28,7 @@ struct Inner {
     event_type: Option<Box<str>>,
     name: Option<Box<str>>,
     coalesce: bool,
+    delay: Duration,
     spread: Duration,
 }
 
@@ -40,7 +41,7 @@ pub struct Encoder {
     pub spreads: Spreads,
 }
 
-/// The longest spread that is kept to, whatever a foreign publisher asks for.
+/// The longest spread and the longest delay that are kept to, whatever a foreign publisher asks for.
 const LONGEST: Duration = Duration::from_millis(limits::SPREAD_MS);
 
 impl Encoder {
@@ -62,6 +63,7 @@ impl Encoder {
             event_type: message.event_type.map(Box::from),
             name: message.name.map(Box::from),
             coalesce: message.coalesce,
+            delay: Duration::from_millis(message.delay_ms).min(LONGEST),
             spread: own.unwrap_or_else(|| self.spreads.of(address)).min(LONGEST),
         };
         Some(inner.write(id_line(place, self.partitions), &data, message.body.len() - 1))
@@ -140,9 +142,19 @@ impl Frame {
         self.0.coalesce
     }
 
-    /// Each connection gets it at a random moment of this time.
+    /// No connection gets it before this time is over.
+    pub fn delay(&self) -> Duration {
+        self.0.delay
+    }
+
+    /// Each connection gets it at a random moment of this time, which begins when its delay is over.
     pub fn spread(&self) -> Duration {
         self.0.spread
+    }
+
+    /// Whether connections get it as it comes: it has neither a delay nor a spread.
+    pub fn is_immediate(&self) -> bool {
+        self.0.delay.is_zero() && self.0.spread.is_zero()
     }
 
     /// Whether it takes the place of an `older` event that waits: it names all addresses of that, and reaches the same

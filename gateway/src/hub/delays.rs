@@ -47,23 +47,11 @@ impl Delays {
         self.waiting.len() + self.resyncs.len()
     }
 
-    /// When `frame` is due; `None` if that is now. `every` is the time between two refreshes of an address, if the
-    /// connection asked for one; it does not count for events that may not be coalesced.
-    ///
-    /// `covered` is when those were due whose place `frame` took. It keeps their moment, or a steady stream of events
-    /// would put it off for ever.
-    pub fn due(
-        &self,
-        frame: &Frame,
-        every: Option<Duration>,
-        covered: Option<Instant>,
-        now: Instant,
-    ) -> Option<Instant> {
-        let mut due = now + frame.spread().mul_f64(fastrand::f64());
-        if let Some(covered) = covered {
-            due = due.min(covered);
-        }
-        if every.is_some() && frame.is_coalescable() {
+    /// When `frame` is due, at `earliest` or later; `None` if that is now. With `every` the connection asked for a time
+    /// between two refreshes of an address; it does not count for events that may not be coalesced.
+    pub fn due(&self, frame: &Frame, earliest: Instant, every: bool, now: Instant) -> Option<Instant> {
+        let mut due = earliest;
+        if every && frame.is_coalescable() {
             due = frame.addresses().iter().filter_map(|address| self.windows.get(address)).fold(due, |d, w| d.max(*w));
         }
         // Those before may be due already, while the timer has yet to fire.
@@ -72,6 +60,11 @@ impl Delays {
             Some(before) => Some(due.max(before)),
             None => (due > now).then_some(due),
         }
+    }
+
+    /// Whether something waits that names an address of `frame`, which may not overtake it.
+    pub fn has_before(&self, frame: &Frame) -> bool {
+        self.waiting.iter().any(|delayed| delayed.frame.shares_address(frame))
     }
 
     /// Drops what waits and whose place `frame` takes. Tells how many bytes and how many that were, and when the first

@@ -83,6 +83,12 @@ impl Queue {
         self.held += bytes;
     }
 
+    /// The same on top of the limit.
+    pub fn hold_extra(&mut self, bytes: usize) {
+        self.extra += bytes;
+        self.hold(bytes);
+    }
+
     /// They come in now, or never.
     pub fn release(&mut self, bytes: usize) {
         self.held -= bytes;
@@ -121,7 +127,8 @@ impl Queue {
             if self.entries.capacity() > KEPT {
                 self.entries = VecDeque::new();
             }
-            self.extra = 0;
+            // But for what is held back: it was allowed too, and has yet to come in.
+            self.extra = self.extra.min(self.held);
             return None;
         };
         self.bytes -= entry.len();

@@ -30,7 +30,7 @@ impl Straight {
         self.clear();
         let ([first, ..], [.., last]) = (run, run) else { return };
         let mut frames = run.iter().flat_map(|event| &event.frames);
-        if partitions == Partitions::ONE && frames.clone().all(|(_, frame)| frame.spread().is_zero()) {
+        if partitions == Partitions::ONE && frames.clone().all(|(_, frame)| frame.is_immediate()) {
             frames.by_ref().for_each(|(_, frame)| self.bytes.extend_from_slice(frame.bytes()));
             let (partition, events) = (first.partition, run.len() as u64);
             self.span = Some(Span { partition, first: first.id, last: last.id, events });

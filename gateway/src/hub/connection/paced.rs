@@ -1,6 +1,6 @@
 //! How a connection holds events back: those that are spread, and all if it wants few.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Connection;
 use crate::frame::Frame;
@@ -13,7 +13,7 @@ impl Connection {
     /// Takes an event, at once or when its moment has come; `frame` is the one for the addresses that it follows, and
     /// `slot` is where the connection is. If that makes it due to write, `due` gets the slot.
     pub fn give(&mut self, frame: &Frame, slot: u32, wheel: &mut Wheel, stats: &mut Stats, due: &mut Vec<u32>) {
-        if self.delays.is_none() && frame.spread().is_zero() {
+        if self.delays.is_none() && frame.is_immediate() {
             self.take(frame, slot, stats, due);
         } else {
             self.pace(frame, slot, wheel, stats, due);
@@ -35,12 +35,11 @@ impl Connection {
         if !self.is_live() {
             return self.take(frame, slot, stats, due);
         }
-        self.delays.get_or_insert_default();
-        // Of what waits in the queue, the first event that is written puts this right.
-        self.written.get_or_insert_with(|| Box::new(self.places.clone()));
+        self.expect_delays();
         if self.comes_to(frame) && self.wants(frame) {
             stats.dispatched += 1;
-            match self.moment(frame, wheel.now(), stats) {
+            let wait = frame.delay() + frame.spread().mul_f64(fastrand::f64());
+            match self.moment(frame, wait, wheel.now(), stats) {
                 None => self.push(Entry::Event(frame.clone()), frame.bytes().len(), stats),
                 Some(at) => self.hold(frame, at, slot, wheel, stats),
             }
@@ -49,26 +48,40 @@ impl Connection {
         self.rest();
     }
 
+    /// From here on its cursor is put together, as something is held back or about to be.
+    pub(super) fn expect_delays(&mut self) {
+        self.delays.get_or_insert_default();
+        // Of what waits in the queue, the first event that is written puts this right.
+        self.written.get_or_insert_with(|| Box::new(self.places.clone()));
+    }
+
     fn hold(&mut self, frame: &Frame, at: Instant, slot: u32, wheel: &mut Wheel, stats: &mut Stats) {
         let bytes = frame.bytes().len();
-        if !self.has_room(bytes, stats) {
-            return;
+        if self.has_room(bytes, stats) {
+            self.queue.hold(bytes);
+            self.hold_until(at, frame, slot, wheel);
         }
-        self.queue.hold(bytes);
+    }
+
+    /// Holds back what there is room for.
+    pub(super) fn hold_until(&mut self, at: Instant, frame: &Frame, slot: u32, wheel: &mut Wheel) {
         if let Some(delays) = &mut self.delays {
             delays.hold(frame.clone(), at);
             delays.arm(ConnectionKey { slot, serial: self.serial }, at, wheel);
         }
     }
 
-    /// When the event is due, if not now. It takes the place of those that wait, if they allow it.
-    fn moment(&mut self, frame: &Frame, now: Instant, stats: &mut Stats) -> Option<Instant> {
+    /// When the event is due, if not now: `wait` from now, or when those were due whose place it takes. It keeps their
+    /// moment, or a steady stream of events would put it off for ever. That moment may lie before the end of its delay.
+    pub(super) fn moment(&mut self, frame: &Frame, wait: Duration, now: Instant, stats: &mut Stats) -> Option<Instant> {
         let every = self.follow.every;
         let delays = self.delays.as_mut()?;
         let covered = delays.cover(frame);
         stats.coalesced += covered.count;
         self.queue.release(covered.bytes);
-        let due = delays.due(frame, every, covered.due, now);
+        let own = now + wait;
+        let earliest = covered.due.map_or(own, |covered| covered.min(own));
+        let due = delays.due(frame, earliest, every.is_some(), now);
         if due.is_none() {
             delays.open_window(frame, every, now);
         }

@@ -23,12 +23,14 @@ use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync,
 
 const NAMES: [&str; 5] = ["a", "b", "c", "@d", "@d/e"];
 const QUEUE: usize = 400;
+/// The first id: the year 2100. By the gateway's clock nothing is older than that, so delays count in full in a replay.
+const FIRST: u64 = 4_102_444_800_000;
 
 /// Small numbers choose among what there is.
 #[derive(Debug, Clone)]
 enum Op {
-    /// An event to some of the names that share a partition, coalescable or not, spread or not.
-    Publish(u8, bool, Option<u64>),
+    /// An event to some of the names that share a partition, coalescable or not, spread or not, with a delay or not.
+    Publish { choice: u8, coalesce: bool, spread: Option<u64>, delay: u64 },
     /// A client joins: now, or after the cursor of one that was there before. It may want few events, and may be a poll.
     Join { follows: u8, cursor: Option<u8>, every: bool, lasts: bool },
     /// Milliseconds pass.
@@ -55,8 +57,8 @@ enum Op {
 
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64))
-            .prop_map(|(choice, coalesce, spread)| Op::Publish(choice, coalesce, spread)),
+        10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64), any_delay())
+            .prop_map(|(choice, coalesce, spread, delay)| Op::Publish { choice, coalesce, spread, delay }),
         4 => (any::<u8>(), proptest::option::of(any::<u8>()), any::<bool>(), any::<bool>())
             .prop_map(|(follows, cursor, every, lasts)| Op::Join { follows, cursor, every, lasts }),
         4 => prop_oneof![0..300_u64, 0..3_000_u64].prop_map(Op::Time),
@@ -72,6 +74,10 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn any_delay() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(0), 1 => 1..2_000_u64]
+}
+
 #[derive(Debug, Clone)]
 struct Published {
     epoch: u32,
@@ -79,6 +85,7 @@ struct Published {
     names: Vec<&'static str>,
     coalesce: bool,
     spread: Option<u64>,
+    delay: u64,
     step: u64,
 }
 
@@ -136,7 +143,7 @@ impl World {
         fastrand::seed(7);
         let mut rig = Rig::new(partitions, QUEUE);
         rig.hub.options.resync_spread = resync_spread;
-        let logs = rig.partitions.all().map(|_| Log { epoch: 1, last: 10, began: (0, 10), events: Vec::new() });
+        let logs = rig.partitions.all().map(|_| Log { epoch: 1, last: FIRST, began: (0, FIRST), events: Vec::new() });
         let logs = logs.collect();
         Self { rig, logs, clients: Vec::new(), cursors: Vec::new(), step: 0, now: Instant::now() }
     }
@@ -152,8 +159,8 @@ impl World {
     fn apply(&mut self, op: &Op) {
         self.step += 1;
         match op {
-            Op::Publish(choice, coalesce, spread) => {
-                let event = self.publish(*choice, *coalesce, *spread);
+            Op::Publish { choice, coalesce, spread, delay } => {
+                let event = self.publish(*choice, *coalesce, *spread, *delay);
                 self.rig.dispatch(&event);
             }
             Op::Join { follows, cursor, every, lasts } => self.join(*follows, *cursor, *every, *lasts),
@@ -185,13 +192,13 @@ impl World {
                 for client in self.clients.iter().filter(|client| client.owed.is_none()) {
                     self.rig.hub.take(Delivery::Joined(Joined { connection: client.key, starts: None }));
                 }
-                let event = self.publish(*choice, true, None);
+                let event = self.publish(*choice, true, None, 0);
                 let addresses = event.frames.iter().map(|(address, _)| Arc::clone(address)).collect();
                 let number = event.partition.index();
                 self.resync(number, self.logs[number].now(), Some(addresses), Reason::HistoryLost);
             }
             Op::Lag(missed) => {
-                missed.iter().for_each(|choice| drop(self.publish(*choice, true, None)));
+                missed.iter().for_each(|choice| drop(self.publish(*choice, true, None, 0)));
                 self.rig.hub.take(Delivery::Lagged(self.places()));
             }
             Op::Lift => self.rig.hub.lift(&self.places()),
@@ -206,7 +213,7 @@ impl World {
         self.rig.hub.advance(self.now);
     }
 
-    fn publish(&mut self, choice: u8, coalesce: bool, spread: Option<u64>) -> Dispatch {
+    fn publish(&mut self, choice: u8, coalesce: bool, spread: Option<u64>, delay: u64) -> Dispatch {
         let first = NAMES[usize::from(choice) % NAMES.len()];
         let partition = partition_of(first, self.rig.partitions);
         let wanted = |at: usize, name: &&str| {
@@ -217,13 +224,14 @@ impl World {
         let log = &mut self.logs[partition.index()];
         log.last += 1 + u64::from(choice % 3);
         self.step += 1;
-        let event = Published { epoch: log.epoch, ms: log.last, names, coalesce, spread, step: self.step };
+        let event = Published { epoch: log.epoch, ms: log.last, names, coalesce, spread, delay, step: self.step };
         log.events.push(event.clone());
         self.dispatch(partition, &event)
     }
 
     fn dispatch(&self, partition: Partition, event: &Published) -> Dispatch {
-        let flags = if event.coalesce { "c" } else { "-" };
+        // A delay of zero is no delay.
+        let flags = format!("{}d{}", if event.coalesce { "c" } else { "" }, event.delay);
         let spread = event.spread.map_or("-".to_owned(), |ms| ms.to_string());
         let text = format!("{flags} - {spread} - - {{\"version\":{}}}", event.step);
         let message = Message::decode(&text).unwrap();

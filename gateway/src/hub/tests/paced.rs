@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use rig::{Seen, named, refresh, spread};
+use rig::{Seen, delayed, named, refresh, spread};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -247,4 +247,73 @@ fn nothing_held_back_outlives_its_connection() {
     assert_eq!((timed.delayed(), timed.rig.hub.has_timers()), (2, true));
     keys.into_iter().for_each(|key| timed.rig.hub.leave(key));
     assert_eq!((timed.delayed(), timed.rig.hub.has_timers()), (0, false));
+}
+
+#[test]
+fn a_delay_is_over_before_the_spread_begins() {
+    let mut timed = Timed::new(10_000);
+    let keys: Vec<_> = (0..50).map(|_| timed.rig.live(&["a"])).collect();
+    timed.rig.dispatch(&delayed(11, "a", "c", (2 * SECOND, SECOND)));
+    timed.pass(2 * SECOND - wheel::TICK);
+    assert!(keys.iter().all(|key| timed.read(*key).is_empty()));
+    timed.pass(SECOND / 2);
+    let half = keys.iter().filter(|key| !timed.read(**key).is_empty()).count();
+    assert!((5..45).contains(&half), "{half}");
+    timed.pass(SECOND / 2 + 2 * wheel::TICK);
+    let rest = keys.iter().filter(|key| timed.read(**key) == [(11, 11)]).count();
+    assert_eq!(half + rest, 50);
+    assert!(timed.rig.hub.connections.iter().all(|(_, connection)| connection.is_at_ease()));
+}
+
+#[test]
+fn without_a_spread_a_delay_is_exact_and_the_cursor_waits_with_it() {
+    let mut timed = Timed::new(10_000);
+    let key = timed.rig.live(&["a", "b"]);
+    timed.rig.dispatch(&delayed(11, "a", "c", (SECOND, Duration::ZERO)));
+    timed.rig.dispatch(&event(12, &["b"], Partitions::ONE));
+    assert_eq!(timed.read(key), [(12, 10)]);
+    timed.pass(SECOND - wheel::TICK);
+    assert_eq!(timed.read(key), []);
+    timed.pass(2 * wheel::TICK);
+    assert_eq!(timed.read(key), [(11, 12)]);
+}
+
+#[test]
+fn a_newer_event_takes_the_place_of_one_with_a_delay_at_the_earlier_moment() {
+    let mut timed = Timed::new(10_000);
+    let key = timed.rig.live(&["a"]);
+    timed.rig.dispatch(&delayed(11, "a", "c", (SECOND, Duration::ZERO)));
+    timed.pass(SECOND / 2);
+    timed.rig.dispatch(&delayed(12, "a", "c", (SECOND, Duration::ZERO)));
+    timed.pass(SECOND / 2 + wheel::TICK);
+    assert_eq!(timed.read(key), [(12, 12)]);
+}
+
+/// Milliseconds since 1970, as ids have them.
+fn clock_ms() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
+}
+
+#[test]
+fn what_was_missed_waits_until_its_delay_is_over() {
+    let mut timed = Timed::new(10_000);
+    let key = timed.rig.join(&["a", "b"]);
+    let (now, hour) = (clock_ms(), 3_600 * SECOND);
+    let before = now - 2 * hour.as_millis() as u64;
+    // The second is held back, and the next of the same address may not overtake it.
+    let replay = [
+        delayed(before, "a", "c", (hour, hour)),
+        delayed(now, "b", "", (hour, hour)),
+        event(now + 1, &["b"], Partitions::ONE),
+    ];
+    let from = place(1);
+    let begins = Start { from, replay: replay.to_vec(), ..start("a", now + 2, timed.rig.partitions) };
+    timed.rig.joined(key, vec![begins]);
+    let seen = rig::parse(&timed.rig.bytes(key));
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_eq!((seen[0].topics(), seen[1].name.as_deref()), (vec!["a".to_owned()], Some("tidings.ready")));
+    assert_eq!((cursor(&seen[1]), timed.delayed()), (now - 1, 2), "{seen:?}");
+    timed.pass(hour + wheel::TICK);
+    let came: Vec<u64> = timed.read(key).into_iter().map(|(ms, _)| ms).collect();
+    assert_eq!(came, [now, now + 1]);
 }

@@ -275,6 +275,12 @@ pub fn spread(ms: u64, names: &[&str], flags: &str, spread: Duration) -> Dispatc
     dispatch(1, ms, names, &format!("{flags} - {} - -", spread.as_millis()), Partitions::ONE)
 }
 
+/// An event with a delay. `flags` are those before it.
+pub fn delayed(ms: u64, name: &str, flags: &str, (delay, spread): (Duration, Duration)) -> Dispatch {
+    let header = format!("{flags}d{} - {} - -", delay.as_millis(), spread.as_millis());
+    dispatch(1, ms, &[name], &header, Partitions::ONE)
+}
+
 fn dispatch(bits: u32, ms: u64, names: &[&str], header: &str, partitions: Partitions) -> Dispatch {
     let text = format!("{header} {{\"version\":{ms}}}");
     let message = Message::decode(&text).unwrap();
