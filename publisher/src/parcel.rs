@@ -75,7 +75,8 @@ impl Parcel {
     }
 }
 
-/// Same addresses, same type, same name: one refresh says as much as two.
+/// Same addresses, same type, same name, same sender: one refresh says as much as two. Connections may skip the events of
+/// one sender; what another one changed must not go with them.
 fn slot(prepared: &Prepared) -> Result<Option<String>, Error> {
     if !prepared.coalesce {
         return Ok(None);
@@ -85,6 +86,8 @@ fn slot(prepared: &Prepared) -> Result<Option<String>, Error> {
     parts.sort();
     parts.push(message.event_type.unwrap_or("-").to_owned());
     parts.push(message.name.unwrap_or("-").to_owned());
+    // Last, and with a mark of its own: it may be any text of one line.
+    parts.extend(prepared.sender.as_ref().map(|sender| format!("={sender}")));
     Ok(Some(parts.join("\n")))
 }
 
@@ -111,12 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_addresses_type_and_name() {
+    fn a_slot_is_addresses_type_name_and_sender() {
         let slot = |event: Event| parcel(event).slot;
         assert_eq!(slot(Event::refresh("a").also_to("b")), slot(Event::refresh("b").also_to("a").version("2")));
         assert_ne!(slot(Event::refresh("a")), slot(Event::refresh("a").event_type("x")));
         assert_ne!(slot(Event::refresh("a")), slot(Event::refresh("a").name("x")));
         assert_ne!(slot(Event::refresh("a").event_type("x")), slot(Event::refresh("a").name("x")));
+        assert_ne!(slot(Event::refresh("a").sender("s")), slot(Event::refresh("a").sender("t")));
+        assert_ne!(slot(Event::refresh("a").sender("s")), slot(Event::refresh("a")));
+        assert_eq!(slot(Event::refresh("a").sender("s")), slot(Event::refresh("a").sender("s").version("2")));
         assert_eq!(slot(Event::refresh("a").coalesce(false)), None);
     }
 }

@@ -1,8 +1,9 @@
 //! An event that is spread comes to each client at a moment of its own, and to all of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_tests::gateway::publics;
+use tidings_tests::publish::event;
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Gateway, eventually};
@@ -107,4 +108,39 @@ async fn what_is_held_back_outlives_connection_and_gateway() {
     }
     stage.oracle.settle(clients.iter().map(Client::record), PATIENCE).await.assert_all_delivered();
     assert_eq!(delayed(&gateways[1]).await, 0.0, "what is replayed goes at once");
+}
+
+/// Ids have whole milliseconds, and so has the age of what is replayed.
+const ROUNDING: Duration = Duration::from_millis(2);
+
+#[tokio::test]
+async fn a_delay_is_over_before_anybody_gets_the_event() {
+    let stage = Stage::of(2).await;
+    // Both begin at the first gateway; the one that reconnects goes on at the second.
+    let clients = clients(2, &publics(&stage.gateways), &["a"]);
+    all_ready(&clients).await;
+    let (began, delay) = (Instant::now(), Duration::from_secs(3));
+    stage.source.send(event(&["a"], 1, 0).delay(delay).sender("tab 7")).await.unwrap();
+    eventually("both wait", PATIENCE, async || delayed(&stage.gateways[0]).await == 2.0).await;
+    clients[1].drop_connection();
+    for client in &clients {
+        client.got(1).await;
+        assert!(began.elapsed() + ROUNDING >= delay, "after {:?}: {}", began.elapsed(), client.record());
+        let messages = client.record().messages();
+        let json: serde_json::Value = serde_json::from_str(&messages[0].data).unwrap();
+        assert_eq!((messages.len(), json["sender"].as_str()), (1, Some("tab 7")), "{}", client.record());
+    }
+}
+
+#[tokio::test]
+async fn a_delay_comes_before_the_spread_of_the_topic() {
+    let (gateway, _, source) = memory(|setup| setup.with("stream.spread", "news=100ms")).await;
+    let clients = clients(2, &[gateway.public()], &["news"]);
+    all_ready(&clients).await;
+    let (began, delay) = (Instant::now(), Duration::from_secs(1));
+    source.send(event(&["news"], 1, 0).delay(delay)).await.unwrap();
+    for client in &clients {
+        client.got(1).await;
+        assert!(began.elapsed() >= delay, "after {:?}: {}", began.elapsed(), client.record());
+    }
 }

@@ -129,6 +129,12 @@ pub struct PublishArgs {
     /// Let each page get it at a random moment of this time, at most 1h, so that not all fetch at once
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub spread: Option<Duration>,
+    /// Let no page get it before this time is over, at most 1h: for caches and read replicas that lag
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub delay: Option<Duration>,
+    /// Name the sender; pages that ask for not=SENDER skip its events
+    #[arg(long, value_name = "SENDER")]
+    pub sender: Option<String>,
     /// Publish many events, one JSON object a line; - reads stdin
     #[arg(long, value_name = "FILE", conflicts_with_all = SINGLE)]
     pub ndjson: Option<PathBuf>,
@@ -138,8 +144,19 @@ pub struct PublishArgs {
 }
 
 /// The arguments that describe one event.
-const SINGLE: [&str; 9] =
-    ["addresses", "event_type", "version", "data", "data_file", "key", "event", "no_coalesce", "spread"];
+const SINGLE: [&str; 11] = [
+    "addresses",
+    "event_type",
+    "version",
+    "data",
+    "data_file",
+    "key",
+    "event",
+    "no_coalesce",
+    "spread",
+    "delay",
+    "sender",
+];
 
 /// What to follow.
 #[derive(Debug, ClapArgs)]
@@ -183,7 +200,10 @@ mod tests {
             "publish a --ndjson -",
             "publish --ndjson - --type t",
             "publish --ndjson - --spread 5s",
+            "publish --ndjson - --delay 5s",
+            "publish --ndjson - --sender s",
             "publish a --spread soon",
+            "publish a --delay soon",
             "publish a --strict",
             "tail",
             "tail a --count 0",

@@ -66,6 +66,12 @@ fn event(args: PublishArgs) -> Result<Event, String> {
     if let Some(spread) = args.spread {
         event = event.spread(spread);
     }
+    if let Some(delay) = args.delay {
+        event = event.delay(delay);
+    }
+    if let Some(sender) = args.sender {
+        event = event.sender(sender);
+    }
     if let Some(name) = args.event {
         event = event.name(name);
     }
