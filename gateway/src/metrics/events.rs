@@ -44,7 +44,7 @@ impl Events {
             delayed: add(
                 r,
                 "delayed",
-                "Events and resyncs that connections hold back until their moment (`spread`, `every`, `stream.resync_spread`)",
+                "Events and resyncs that connections hold back until their moment (`spread`, `delay`, `every`, `stream.resync_spread`)",
             ),
             lag: add(r, "reader_lag_seconds", "Time from an event's publish to its dispatch, of the latest"),
             latency: register(r, "publish_to_dispatch_seconds", latency, Histogram::new(LATENCY)),
