@@ -116,9 +116,9 @@ fn keys() -> Keys {
 async fn attach(server: &Server, bits: u32) {
     let retention = Retention::default();
     let epoch = Epoch::from_random(bits);
-    let (partitions, lease_ms) = (None, 0);
-    let beacon =
-        Beacon { gateway: "gw", seen: Id::ZERO, epoch, run: "run", attaching: true, retention, partitions, lease_ms };
+    let (partitions, lease_ms, mark) = (None, 0, None);
+    let (gateway, seen, run_id, attaching) = ("gw", Id::ZERO, "run", true);
+    let beacon = Beacon { gateway, seen, epoch, run: run_id, attaching, retention, partitions, lease_ms, mark };
     let _: (String, String) = run(&mut server.connection().await, script::beacon(&keys(), beacon)).await;
 }
 

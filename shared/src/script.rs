@@ -110,13 +110,60 @@ pub struct Beacon<'a> {
     pub partitions: Option<Partitions>,
     /// For how long from now on no other count may be claimed, in milliseconds.
     pub lease_ms: u64,
+    /// The mark that the beacon leaves, by which the gateway's next beacons see whether history went back. `None`: it
+    /// leaves none, and judges nothing.
+    pub mark: Option<Mark<'a>>,
+}
+
+/// A number that a gateway's beacon leaves in the hash of the epoch, and what the gateway knows of earlier ones.
+///
+/// History went back if the hash has an older mark than the last one whose beacon was answered, or an epoch that the
+/// gateway has left, or if the journal ends below what the gateway has seen in this epoch. Then the beacon begins the
+/// epoch that it brings.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark<'a> {
+    /// Higher than in any beacon that the gateway sent before.
+    pub number: u64,
+    /// For how long beacons of other gateways leave it alone, in milliseconds.
+    pub keep_ms: u64,
+    /// The last mark whose beacon was answered.
+    pub last: Option<MarkLeft>,
+    /// Epochs that the gateway has left.
+    pub left: &'a [Epoch],
+}
+
+/// A mark whose beacon was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkLeft {
+    /// The epoch that the beacon answered.
+    pub epoch: Epoch,
+    /// The mark's number.
+    pub number: u64,
+    /// When other gateways may remove it, in milliseconds since 1970 by the server's clock.
+    pub until_ms: u64,
+}
+
+impl Mark<'_> {
+    fn args(&self) -> [String; 6] {
+        let of_last = |get: fn(MarkLeft) -> String| self.last.map(get).unwrap_or_default();
+        let left = self.left.iter().fold(" ".to_owned(), |all, epoch| all + &epoch.to_string() + " ");
+        [
+            self.number.to_string(),
+            self.keep_ms.to_string(),
+            of_last(|last| last.epoch.to_string()),
+            of_last(|last| last.number.to_string()),
+            of_last(|last| last.until_ms.to_string()),
+            left,
+        ]
+    }
 }
 
 /// Sends a beacon. Answers `[epoch, last id]`, or an error with the code [`PARTITIONS`] where the count is another, or none
-/// is set.
+/// is set. With a [`Mark`] the answer goes on: when the mark may be removed, in milliseconds since 1970, and 1 if the last
+/// mark may have been removed already, so that nobody can say whether the history is the same.
 pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
     let Retention { events, age_ms, journal } = beacon.retention;
-    let args = vec![
+    let mut args = vec![
         keys.beacon(beacon.gateway),
         beacon.seen.to_string(),
         beacon.epoch.to_string(),
@@ -128,6 +175,7 @@ pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
         beacon.partitions.map_or_else(String::new, |partitions| partitions.count().to_string()),
         beacon.lease_ms.to_string(),
     ];
+    args.extend(beacon.mark.iter().flat_map(Mark::args));
     Call { script: BEACON, keys: vec![keys.journal(), keys.epoch()], args }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tidings_shared::cursor::Place;
 use tidings_shared::keys::Namespace;
 use tidings_shared::message::{Delivered, data};
-use tidings_shared::script::{self, Beacon, Call, Claim, Publish, Span, Step};
+use tidings_shared::script::{self, Beacon, Call, Claim, Mark, MarkLeft, Publish, Span, Step};
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Message, Partitions, Retention, entry};
 
 const TIME: &str = "2025-11-21T00:00:01.877Z";
@@ -314,7 +314,7 @@ fn what_scripts_are_called_with() {
         )
     };
     let (partitions, lease_ms) = (Partitions::CLUSTER, 15_000);
-    let beacon = |attaching, partitions| {
+    let marked_beacon = |attaching, partitions, mark| {
         let run = "0123456789abcdef0123456789abcdef01234567";
         script::beacon(
             &keys,
@@ -327,9 +327,14 @@ fn what_scripts_are_called_with() {
                 retention,
                 partitions,
                 lease_ms,
+                mark,
             },
         )
     };
+    let beacon = |attaching, partitions| marked_beacon(attaching, partitions, None);
+    let mark = |last, left| Some(Mark { number: 42, keep_ms: 3_600_000, last, left });
+    let last = MarkLeft { epoch: epoch(), number: 41, until_ms: 1_763_686_801_877 };
+    let left = ["9zldr".parse().unwrap(), "0".parse().unwrap()];
     let claim = |step| script::claim(&keys, Claim { step, partitions, epoch: epoch(), lease_ms });
     let (from, to) = (id("1763683201877-3"), id("1763683209999-0"));
     let calls = [
@@ -349,6 +354,8 @@ fn what_scripts_are_called_with() {
         ("history.lua, latest", script::history(&keys, &addresses[..1], Span::Latest, 1_048_576)),
         ("missed.lua, first page", script::missed(&keys, from, None, 1_000)),
         ("missed.lua, next page", script::missed(&keys, from, Some(to), 1_000)),
+        ("beacon.lua, the first mark", marked_beacon(true, Some(partitions), mark(None, &[]))),
+        ("beacon.lua, a later mark", marked_beacon(false, Some(partitions), mark(Some(last), &left))),
     ];
     let lines: Vec<Value> =
         calls.iter().map(|(what, Call { keys, args, .. })| json!({"call": what, "KEYS": keys, "ARGV": args})).collect();

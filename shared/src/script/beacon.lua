@@ -2,8 +2,11 @@
 -- quiet connection stays young, and above what the gateway has seen, so that ids never go back after a failover.
 -- KEYS: journal, epoch
 -- ARGV: channel, highest id seen, epoch to start with, run id of this server ('': whichever it is), 1 on attaching, events,
---   age, journal entries, count of partitions ('': whichever it is), for how long no other count may be claimed
+--   age, journal entries, count of partitions ('': whichever it is), for how long no other count may be claimed;
+--   then, or nothing, the mark to leave: its number, for how long it is kept, epoch, number and end of the last mark whose
+--   beacon was answered ('': none yet), epochs that the gateway has left, each with a blank before and after it
 -- Answers: epoch, last id of the journal; an error PARTITIONS where the count is another, or none is set
+--   With a mark also: when it ends, 1 if it cannot be known whether the history is still the one of the last mark
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
 local function above(a, b)
   local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
@@ -13,7 +16,9 @@ local function above(a, b)
   end
   return tonumber(a_seq) > tonumber(b_seq)
 end
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions')
+-- Marks are fields of the hash, named as the channel of their gateway is: no key of their own can expire or be evicted.
+local mark = string.match(ARGV[1], '}:(b:.*)$')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions', mark)
 -- It is for the claim to set it where it was lost: whoever slept while it was changed would set the one before.
 if ARGV[9] ~= '' and kept[5] ~= ARGV[9] then
   local told = { ['0'] = 'the number of partitions is being changed', [''] = 'no number of partitions is set' }
@@ -28,10 +33,34 @@ local attaching = ARGV[5] == '1'
 -- So does a journal that is gone, which never expires: nobody can learn what was missed. All of these make the history
 -- another one.
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
-local journal = redis.call('EXISTS', KEYS[1]) == 1
+local journal
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      journal = info[i + 1]
+    end
+  end
+end
+local now = redis.call('TIME')
+local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 local other_server = ARGV[4] ~= '' and (kept[2] and kept[2] ~= ARGV[4] or kept[4] and kept[4] ~= replid)
 local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3]) or not kept[3]
-if not epoch or not journal or other_server or longer then
+-- The same server may have another history too: SWAPDB, RESTORE and DEBUG RELOAD put a copy in the place of the data. A
+-- copy has an older mark of this gateway, or none, or an epoch that the gateway has left. The last id alone does not show
+-- it: one publish lifts it above all that was seen. But it shows a copy that is younger than the last mark.
+local went_back, unsure = false, false
+if ARGV[11] and epoch then
+  if string.find(ARGV[16], ' ' .. epoch .. ' ', 1, true) then
+    went_back = true
+  elseif epoch == ARGV[13] then
+    local found = tonumber(string.match(kept[6] or '', '^%d+') or 0)
+    -- Others may have removed the mark since.
+    unsure = tonumber(ms) >= tonumber(ARGV[15])
+    went_back = not unsure and found < tonumber(ARGV[14]) or journal and above(ARGV[2], journal)
+  end
+end
+if not epoch or not journal or other_server or longer or went_back then
   epoch = ARGV[3]
 end
 if epoch ~= kept[1] or kept[2] ~= ARGV[4] or kept[4] ~= replid or attaching then
@@ -40,8 +69,6 @@ end
 if attaching or not kept[3] then
   redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8], 'fenced', '0')
 end
-local now = redis.call('TIME')
-local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[2], 'until', string.format('%.0f', tonumber(ms) + tonumber(ARGV[10])))
 end
@@ -51,17 +78,27 @@ if above(ARGV[2], last) then
 end
 if not journal then
   redis.call('XADD', KEYS[1], last, 'beacon', '')
+elseif above(last, journal) then
+  redis.call('XSETID', KEYS[1], last)
 else
-  local info = redis.call('XINFO', 'STREAM', KEYS[1])
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then
-      if above(last, info[i + 1]) then
-        redis.call('XSETID', KEYS[1], last)
-      else
-        last = info[i + 1]
-      end
+  last = journal
+end
+local answer = { epoch, last }
+if ARGV[11] then
+  local ends = string.format('%.0f', tonumber(ms) + tonumber(ARGV[12]))
+  -- A beacon of an earlier connection may come late: numbers only rise.
+  local found = tonumber(string.match(kept[6] or '', '^%d+') or 0)
+  redis.call('HSET', KEYS[2], mark, string.format('%.0f', math.max(found, tonumber(ARGV[11]))) .. ' ' .. ends)
+  answer[3], answer[4] = ends, unsure and epoch == kept[1] and '1' or '0'
+  -- Removes marks of gateways that are gone: a few at random, so that no beacon reads them all. Without the right to do
+  -- so they stay, and do no harm.
+  local some = redis.pcall('HRANDFIELD', KEYS[2], 8, 'WITHVALUES')
+  for i = 1, #some, 2 do
+    local ended = string.match(some[i], '^b:') and string.match(some[i + 1], '^%d+ (%d+)$')
+    if ended and tonumber(ended) <= tonumber(ms) then
+      redis.pcall('HDEL', KEYS[2], some[i])
     end
   end
 end
 redis.call(PUBLISH, ARGV[1], '1 ' .. last .. ' ' .. epoch)
-return { epoch, last }
+return answer

@@ -71,6 +71,7 @@ impl RedisClient {
             retention: self.options.retention,
             partitions: (!without.lacks(Mechanism::Partitions)).then_some(self.options.partitions),
             lease_ms: self.options.lease_ms(),
+            mark: None,
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
         let what = "sending a beacon";
