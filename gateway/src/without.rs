@@ -17,6 +17,7 @@
 //! | `fence` | the server that was the primary is left to itself | `store/redis/fence.rs` |
 //! | `watch` | nobody is asked who the primaries are | `store/redis/watch.rs` |
 //! | `partitions` | nobody is told how many partitions there are | `store/redis/claim.rs`, `client.rs` |
+//! | `marks` | beacons leave no marks, so history that goes back goes unnoticed | `store/redis/client.rs` |
 
 use std::fmt;
 
@@ -41,10 +42,11 @@ pub enum Mechanism {
     Fence,
     Watch,
     Partitions,
+    Marks,
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Mechanism); 12] = [
+const NAMES: [(&str, Mechanism); 13] = [
     ("journal", Mechanism::Journal),
     ("beacon", Mechanism::Beacon),
     ("replay", Mechanism::Replay),
@@ -57,11 +59,12 @@ const NAMES: [(&str, Mechanism); 12] = [
     ("fence", Mechanism::Fence),
     ("watch", Mechanism::Watch),
     ("partitions", Mechanism::Partitions),
+    ("marks", Mechanism::Marks),
 ];
 
 /// The mechanisms that are switched off; by default, and always in a release, none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Without(u16);
+pub struct Without(u32);
 
 /// A name that no mechanism has.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,8 +112,8 @@ impl fmt::Display for Without {
 }
 
 impl Mechanism {
-    fn bit(self) -> u16 {
-        1 << self as u16
+    fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 

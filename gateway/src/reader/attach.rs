@@ -93,6 +93,7 @@ impl Reader {
                 Outcome::Missed(backfill) => self.hand_out_missed(partition, backfill),
             }
             self.states[partition.index()].attach(&session.run, Instant::now());
+            session.client.trust(partition);
             self.status.up(partition);
         }
         tracing::info!(partitions = session.partitions.len(), addresses = self.table.len(), "connected to the store");

@@ -156,8 +156,8 @@ impl Reader {
                 self.states[partition.index()].asked = false;
             }
             Answer::Beacon(partition, result) | Answer::Lift(partition, result) => {
-                let place = result.map_err(broken(partition))?;
-                self.take_place(partition, place);
+                let reply = result.map_err(broken(partition))?;
+                self.take_beacon_reply(partition, reply, requests);
             }
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
             Answer::Arrived(join) => {

@@ -15,7 +15,7 @@ use super::requests::Requests;
 use super::{Reader, Route};
 use crate::clock;
 use crate::control::Reason;
-use crate::store::Push;
+use crate::store::{BeaconReply, Push};
 
 impl Reader {
     pub(super) fn take_pushes(&mut self, pushes: impl Iterator<Item = Push>, requests: &mut Requests) {
@@ -100,12 +100,18 @@ impl Reader {
         }
     }
 
-    /// The server told where it is.
-    pub(super) fn take_place(&mut self, partition: Partition, place: Place) {
+    /// Takes the answer to a beacon, which says which history the server has.
+    pub(super) fn take_beacon_reply(&mut self, partition: Partition, reply: BeaconReply, requests: &Requests) {
+        let BeaconReply { place, unsure } = reply;
         let state = &mut self.states[partition.index()];
         state.asked = false;
         if state.is_other(place) {
             self.resync_partition(partition, place, Reason::Epoch);
+        } else if unsure {
+            self.resync_partition(partition, place, Reason::HistoryLost);
+        }
+        if unsure {
+            requests.trust(partition);
         }
     }
 

@@ -22,7 +22,7 @@ use super::replay::{self, Told};
 use crate::control::Reason;
 use crate::frame::Encoder;
 use crate::metrics::{Metrics, Read};
-use crate::store::{Asked, Client, Missed, Session, Status, StoreError};
+use crate::store::{Asked, BeaconReply, Client, Missed, Session, Status, StoreError};
 
 /// Channels of one SUBSCRIBE.
 const CHANNELS: usize = 1_000;
@@ -142,16 +142,19 @@ impl Recovery {
             client.subscribe(some.to_vec()).await?;
         }
         // And where each is only after them: from its place on a partition misses nothing, and remembers so.
-        let places = self.beacons(client, false).await?;
-        for (place, before) in places.iter().zip(attached) {
-            same_epoch(place.epoch, before.epoch)?;
+        let replies = self.beacons(client, false).await?;
+        for (reply, before) in replies.iter().zip(&attached) {
+            same_epoch(reply.place.epoch, before.place.epoch)?;
         }
+        let places: Vec<Place> = replies.iter().map(|reply| reply.place).collect();
         let pages = self.first_pages(client, &places).await?;
         let mut outcomes = Vec::with_capacity(self.known.len());
-        for ((known, place), page) in self.known.iter().zip(places).zip(pages) {
+        for (((known, place), page), reply) in self.known.iter().zip(places).zip(pages).zip(replies) {
             outcomes.push(match (known.place, page) {
                 (None, _) => Outcome::Begun(place),
                 (Some(_), _) if known.behind => Outcome::Resync(place, Reason::Slow),
+                // Its last beacon is so long ago that nobody knows whether this journal is the one that it read.
+                (Some(_), _) if reply.unsure => Outcome::Resync(place, Reason::HistoryLost),
                 (Some(before), _) if before.epoch != place.epoch => {
                     let other_server = known.run.as_ref().is_some_and(|run| *run != session.run);
                     Outcome::Resync(place, if other_server { Reason::Failover } else { Reason::Epoch })
@@ -164,7 +167,7 @@ impl Recovery {
     }
 
     /// Sends a beacon through each partition, all at once: a server may be far away.
-    async fn beacons(&self, client: &Client, attaching: bool) -> Result<Vec<Place>, StoreError> {
+    async fn beacons(&self, client: &Client, attaching: bool) -> Result<Vec<BeaconReply>, StoreError> {
         try_join_all(self.known.iter().map(|known| client.beacon(known.partition, known.highest, attaching))).await
     }
 

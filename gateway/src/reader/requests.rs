@@ -9,7 +9,6 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
-use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Id, Partition, Partitions};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -21,7 +20,7 @@ use super::partition::PartitionState;
 use super::past::Past;
 use super::reads::{ReadOptions, Reads, SharedRead, Wish};
 use crate::metrics::{Metrics, Read};
-use crate::store::{Client, Session, StoreError};
+use crate::store::{BeaconReply, Client, Session, StoreError};
 
 /// What came of a request.
 pub enum Answer {
@@ -30,9 +29,9 @@ pub enum Answer {
     /// Channels are no longer subscribed.
     Unsubscribed(Partition, Result<(), StoreError>),
     /// A beacon was sent.
-    Beacon(Partition, Result<Place, StoreError>),
+    Beacon(Partition, Result<BeaconReply, StoreError>),
     /// One was sent for joins that wait for the watermark.
-    Lift(Partition, Result<Place, StoreError>),
+    Lift(Partition, Result<BeaconReply, StoreError>),
     /// A join has a share of the allowance.
     Admitted(Join, Option<OwnedSemaphorePermit>),
     /// The watermark has come to where a join waits for it.
@@ -159,6 +158,13 @@ impl Requests {
     #[cfg(test)]
     pub fn reads_waiting(&self) -> usize {
         self.reads.waiting()
+    }
+
+    /// The partition was resynced, as a beacon could not tell whether its history is the same.
+    pub fn trust(&self, partition: Partition) {
+        if let Some(link) = &self.links[partition.index()] {
+            link.client.trust(partition);
+        }
     }
 
     /// Sends a beacon.

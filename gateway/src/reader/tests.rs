@@ -315,7 +315,7 @@ async fn a_push_of_a_history_that_the_server_does_not_have_resyncs_its_address_a
     };
     assert_eq!(resyncs(rig.handed()), [(Some(vec![address("a")]), began), (Some(vec![address("a")]), began)]);
     let answer = rig.answer().await;
-    assert!(matches!(answer, Answer::Beacon(_, Ok(place)) if place.epoch == began.epoch));
+    assert!(matches!(answer, Answer::Beacon(_, Ok(reply)) if reply.place.epoch == began.epoch));
     rig.reader.take_answer(answer, &mut rig.requests).unwrap();
     assert!(rig.requests.next().await.is_none(), "it was asked once for both");
     let id = rig.publish(&["b"]);

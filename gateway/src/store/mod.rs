@@ -14,7 +14,9 @@ use tidings_shared::{Event, Invalid, Partition, Partitions};
 
 pub use self::memory::MemoryStore;
 pub use self::redis::{RedisOptions, RedisStore};
-pub use self::session::{Asked, Attempt, Client, Entries, History, Missed, Push, Session, Status, StoreError};
+pub use self::session::{
+    Asked, Attempt, BeaconReply, Client, Entries, History, Missed, Push, Session, Status, StoreError,
+};
 
 /// The two stores there are.
 #[derive(Debug, Clone)]

@@ -209,6 +209,16 @@ pub struct Entries {
     pub messages: Vec<(Id, String)>,
 }
 
+/// What a beacon was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BeaconReply {
+    /// The place that the journal has now.
+    pub place: Place,
+    /// Whether nobody can say that the history is still the one of the beacon before, as that one was too long ago. It
+    /// stays so until [`Client::trust`].
+    pub unsure: bool,
+}
+
 /// Which history is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
@@ -273,11 +283,19 @@ impl Client {
         }
     }
 
-    /// Sends a beacon through `partition`, lifting its journal above `seen`; tells the place that the journal has then.
-    pub async fn beacon(&self, partition: Partition, seen: Id, attaching: bool) -> Result<Place, StoreError> {
+    /// Sends a beacon through `partition`, lifting its journal above `seen`; returns where the journal is then.
+    pub async fn beacon(&self, partition: Partition, seen: Id, attaching: bool) -> Result<BeaconReply, StoreError> {
         match self {
-            Self::Memory(client) => Ok(client.beacon(partition, seen)),
+            Self::Memory(client) => Ok(BeaconReply { place: client.beacon(partition, seen), unsure: false }),
             Self::Redis(client) => client.beacon(partition, seen, attaching).await,
+        }
+    }
+
+    /// Ends the doubt that beacons of `partition` told: all of it was resynced.
+    pub fn trust(&self, partition: Partition) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(client) => client.trust(partition),
         }
     }
 

@@ -1,9 +1,42 @@
 //! What the scripts answer, read.
 
 use redis::{FromRedisValue, Value};
+use tidings_shared::{Epoch, Id, Invalid};
 
 use crate::store::session::{Entries, History, Status, StoreError};
 use crate::without::{Mechanism, Without};
+
+/// The answer of the beacon script.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BeaconAnswer {
+    pub(super) epoch: Epoch,
+    pub(super) last: Id,
+    /// When others may remove the mark that the beacon left, if it left one.
+    pub(super) mark_until_ms: Option<u64>,
+    /// Whether the mark before may have been removed already.
+    pub(super) unsure: bool,
+}
+
+impl BeaconAnswer {
+    /// Reads the answer.
+    pub(super) fn read(answer: &[String]) -> Result<Self, StoreError> {
+        let what = "sending a beacon";
+        let (epoch, last, rest) = match answer {
+            [epoch, last, rest @ ..] => (parsed(what, epoch)?, parsed(what, last)?, rest),
+            _ => return Err(StoreError::new(what, "the answer is too short")),
+        };
+        let (mark_until_ms, unsure) = match rest {
+            [until, unsure, ..] => (Some(parse_ms(until)?), unsure == "1"),
+            _ => (None, false),
+        };
+        Ok(Self { epoch, last, mark_until_ms, unsure })
+    }
+}
+
+fn parse_ms(text: &str) -> Result<u64, StoreError> {
+    let invalid = |_| Invalid::new("time", text, "milliseconds since 1970");
+    text.parse().map_err(|error| StoreError::new("sending a beacon", invalid(error)))
+}
 
 /// Reads the answer of the history script.
 pub(super) fn read_history(answer: Vec<Value>, without: Without) -> Result<History, StoreError> {
@@ -56,6 +89,20 @@ mod tests {
     fn status(told: &str, without: &str) -> Status {
         let entries = vec!["1-0".to_owned(), "c - - - - {}".to_owned()];
         read_entries(told, entries, Without::parse(without).unwrap()).unwrap().status
+    }
+
+    #[test]
+    fn a_beacon_is_answered_with_or_without_a_mark() {
+        let read = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            BeaconAnswer::read(&words).ok().map(|answer| (answer.mark_until_ms, answer.unsure))
+        };
+        assert_eq!(read(&["k3f9", "5-0"]), Some((None, false)));
+        assert_eq!(read(&["k3f9", "5-0", "70", "0"]), Some((Some(70), false)));
+        assert_eq!(read(&["k3f9", "5-0", "70", "1"]), Some((Some(70), true)));
+        for wrong in [&["k3f9"][..], &["k3f9", "5"], &["", "5-0"], &["k3f9", "5-0", "soon", "0"]] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use tidings_shared::cursor::Place;
-use tidings_shared::script;
+use tidings_shared::script::{self, MarkLeft};
 use tidings_shared::{Address, Epoch, Id, Partition};
 
 use super::RedisOptions;
-use super::answers::{parsed, read_history};
+use super::answers::{BeaconAnswer, parsed, read_history};
 use super::claim::Claim;
+use super::marks::Marks;
 use super::node::Node;
 use super::scripts::Scripts;
 use super::watch::Watched;
-use crate::store::session::{Asked, History, Missed, StoreError};
+use crate::store::session::{Asked, BeaconReply, History, Missed, StoreError};
 use crate::without::Mechanism;
 
 /// Entries of a page of the journal.
@@ -26,6 +27,7 @@ pub struct RedisClient {
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
     claim: Arc<Claim>,
+    marks: Arc<Marks>,
     /// As long as anybody makes requests, somebody must see that they go to the primary.
     _watched: Arc<Watched>,
 }
@@ -40,10 +42,10 @@ impl RedisClient {
     pub(super) fn new(
         node: Node,
         options: Arc<RedisOptions>,
-        (scripts, claim): (Arc<Scripts>, Arc<Claim>),
+        (scripts, claim, marks): (Arc<Scripts>, Arc<Claim>, Arc<Marks>),
         watched: Watched,
     ) -> Self {
-        Self { node: Arc::new(node), options, scripts, claim, _watched: Arc::new(watched) }
+        Self { node: Arc::new(node), options, scripts, claim, marks, _watched: Arc::new(watched) }
     }
 
     pub(in crate::store) async fn subscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
@@ -59,9 +61,10 @@ impl RedisClient {
         partition: Partition,
         seen: Id,
         attaching: bool,
-    ) -> Result<Place, StoreError> {
+    ) -> Result<BeaconReply, StoreError> {
         let node = &self.node;
         let without = self.options.without;
+        let next = self.marks.next(partition);
         let beacon = script::Beacon {
             gateway: &self.options.gateway,
             seen: if without.lacks(Mechanism::Lift) { Id::ZERO } else { seen },
@@ -71,19 +74,27 @@ impl RedisClient {
             retention: self.options.retention,
             partitions: (!without.lacks(Mechanism::Partitions)).then_some(self.options.partitions),
             lease_ms: self.options.lease_ms(),
-            mark: None,
+            mark: (!without.lacks(Mechanism::Marks)).then(|| next.mark(self.options.mark_keep_ms())),
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
         let what = "sending a beacon";
         let mut requests = node.requests.clone();
         let sent = self.scripts.invoke(&self.scripts.beacon, &call, (node, &mut requests)).await;
-        let (epoch, id): (String, String) = sent.map_err(|error| {
+        let answer: Vec<String> = sent.map_err(|error| {
             if error.code() == Some(script::PARTITIONS) {
                 self.claim.doubt();
             }
             node.failed(what, error).of_partition(partition)
         })?;
-        Ok(Place { epoch: without.epoch(parsed(what, &epoch)?), id: parsed(what, &id)? })
+        let BeaconAnswer { epoch, last, mark_until_ms, unsure } = BeaconAnswer::read(&answer)?;
+        let unsure = mark_until_ms.is_some_and(|until_ms| {
+            self.marks.note_answer(partition, MarkLeft { epoch, number: next.number, until_ms }, unsure)
+        });
+        Ok(BeaconReply { place: Place { epoch: without.epoch(epoch), id: last }, unsure })
+    }
+
+    pub(in crate::store) fn trust(&self, partition: Partition) {
+        self.marks.trust(partition);
     }
 
     pub(in crate::store) async fn history(&self, asked: Asked<'_>) -> Result<History, StoreError> {

@@ -5,6 +5,7 @@
 //! | `node` | the connections to one primary |
 //! | `pushes` | what such a connection brings without being asked |
 //! | `claim` | that the namespace has as many partitions as this gateway goes by |
+//! | `marks` | what earlier beacons left in each partition, to notice history that goes back |
 //! | `fence` | that a server which was the primary takes nothing more |
 //! | `watch` | noticing that another server has become the primary, however well the connections look |
 //! | `scripts` | the scripts, as a server is asked to run them |
@@ -15,6 +16,7 @@ mod answers;
 mod claim;
 mod client;
 mod fence;
+mod marks;
 mod node;
 mod pushes;
 mod scripts;
@@ -32,6 +34,7 @@ use tidings_shared::{Partition, Partitions, Retention};
 
 use self::claim::Claim;
 use self::fence::Fence;
+use self::marks::Marks;
 use self::node::Node;
 use self::scripts::Scripts;
 use self::watch::Watch;
@@ -43,6 +46,10 @@ pub use self::client::RedisClient;
 /// How long finding the primaries may take, and connecting to one. Short of the time in which clients should have
 /// converged after a failover: a try that begins before its end must not outlast it by much.
 const CONNECT: Duration = Duration::from_secs(2);
+/// The least time for which the marks of beacons are kept, in milliseconds.
+const MARK_KEEP_MS: u64 = 60_000;
+/// The same in leases, each of which is several beacon intervals.
+const MARK_KEEP_LEASES: u64 = 4;
 /// What is being done when that fails.
 const CONNECTING: &str = "connecting to Redis";
 
@@ -67,6 +74,12 @@ impl RedisOptions {
     fn lease_ms(&self) -> u64 {
         u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
     }
+
+    /// How long the marks of beacons are kept: as long as history, but long enough that a gateway whose beacons are
+    /// late still finds its own.
+    fn mark_keep_ms(&self) -> u64 {
+        self.retention.age_ms.max(MARK_KEEP_MS).max(self.lease_ms().saturating_mul(MARK_KEEP_LEASES))
+    }
 }
 
 /// Redis.
@@ -76,6 +89,7 @@ pub struct RedisStore {
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
     claim: Arc<Claim>,
+    marks: Arc<Marks>,
     /// From the first session on.
     watch: Arc<OnceLock<Watch>>,
     fence: Arc<Fence>,
@@ -94,7 +108,9 @@ impl RedisStore {
         let primaries = Primaries::new(url, tls, CONNECT).map_err(|e| StoreError::new("reading store.url", e))?;
         let scripts = Scripts::new(primaries.is_cluster(), options.without);
         let (claim, watch, fence) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Self { primaries, options: Arc::new(options), scripts: Arc::new(scripts), claim, watch, fence })
+        let marks = Arc::new(Marks::new(options.partitions));
+        let (options, scripts) = (Arc::new(options), Arc::new(scripts));
+        Ok(Self { primaries, options, scripts, claim, marks, watch, fence })
     }
 
     /// How many partitions the namespace has.
@@ -161,8 +177,8 @@ impl RedisStore {
         let slots = partitions.iter().map(|partition| self.slot(*partition)).collect();
         let watch = self.watch.get_or_init(|| Watch::begin(self.primaries.clone(), without));
         let watched = watch.over(slots, server.clone(), sink.clone());
-        let (options, claim) = (Arc::clone(&self.options), Arc::clone(&self.claim));
-        let client = RedisClient::new(node, options, (Arc::clone(&self.scripts), claim), watched);
+        let shared = (Arc::clone(&self.scripts), Arc::clone(&self.claim), Arc::clone(&self.marks));
+        let client = RedisClient::new(node, Arc::clone(&self.options), shared, watched);
         Ok(Session::new(Client::Redis(client), partitions, process, &sink, pushes))
     }
 
