@@ -15,7 +15,7 @@ pub const FAULTS: &[Fault] = &[
         name: "failover::crash",
         incident: "The machine of a primary dies, a gateway on it stalls, and a replica is promoted.",
         strikes: Strikes::Machines,
-        twin: Twin::without(&["journal", "run"]),
+        twin: Twin::without(&["journal", "run", "marks"]),
         befall: |stage| Box::pin(crash(stage)),
         ..PLAIN
     },
@@ -37,7 +37,7 @@ pub const FAULTS: &[Fault] = &[
         name: "failover::lost_writes",
         incident: "A primary dies with writes that it had acknowledged and no replica had got, and with it one of the gateways.",
         strikes: Strikes::Machines,
-        twin: Twin::without(&["run"]),
+        twin: Twin::without(&["run", "marks"]),
         befall: |stage| Box::pin(lost_writes(stage)),
         ..PLAIN
     },
@@ -46,7 +46,7 @@ pub const FAULTS: &[Fault] = &[
         incident: "A primary dies with writes that no replica had got, and comes back with them when another one has taken over, as one of the gateways does.",
         layout: Layout::durable,
         strikes: Strikes::Machines,
-        twin: Twin::without(&["run"]),
+        twin: Twin::without(&["run", "marks"]),
         befall: |stage| Box::pin(old_primary_returns(stage)),
         ..PLAIN
     },
@@ -70,7 +70,7 @@ pub const FAULTS: &[Fault] = &[
         incident: "A primary dies when all of its replicas are dead, and is back with its data before any of them; a gateway stalls meanwhile.",
         strikes: Strikes::Machines,
         layout: Layout::durable,
-        twin: Twin::without(&["journal", "run"]),
+        twin: Twin::without(&["journal", "run", "marks"]),
         befall: |stage| Box::pin(nobody_left(stage)),
         ..PLAIN
     },
@@ -78,7 +78,7 @@ pub const FAULTS: &[Fault] = &[
         name: "failover::successor_frozen",
         incident: "A primary dies, a gateway stalls, and then the one that has taken over stands still for a while.",
         strikes: Strikes::Machines,
-        twin: Twin::without(&["journal", "run"]),
+        twin: Twin::without(&["journal", "run", "marks"]),
         befall: |stage| Box::pin(successor_frozen(stage)),
         ..PLAIN
     },

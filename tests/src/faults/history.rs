@@ -1,5 +1,6 @@
-//! What befalls the history that servers keep: it is lost, trimmed, too old, or its clock goes wrong.
+//! What befalls the history that servers keep: it is lost, trimmed, too old, goes back, or its clock goes wrong.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -7,7 +8,7 @@ use futures_util::future::join_all;
 use super::{Fault, Kind, Stage, Twin};
 use crate::proxy::Way;
 use crate::topology::Node;
-use crate::wait::{PATIENCE, eventually, now_us};
+use crate::wait::{PATIENCE, eventually, now_us, perhaps};
 
 /// By so much a clock is wrong.
 const CLOCK: Duration = Duration::from_secs(600);
@@ -73,7 +74,92 @@ pub const FAULTS: &[Fault] = &[
         befall: |stage| Box::pin(clock_behind_after_failover(stage)),
         ..Fault::PLAIN
     },
+    Fault {
+        name: "history::swapped_db",
+        incident: "An operator swaps the database for a copy that was made a while ago, as a deployment tool does.",
+        kinds: &[Kind::Standalone],
+        settings: &[("replay.recent", "0")],
+        twin: Twin::without(&["marks"]),
+        befall: |stage| Box::pin(swapped_db(stage)),
+        ..Fault::PLAIN
+    },
+    Fault {
+        name: "history::restored",
+        incident: "An operator restores keys from a dump, at first over the data, and then into an empty server.",
+        kinds: &[Kind::Cluster],
+        settings: &[("replay.recent", "0")],
+        twin: Twin::without(&["marks"]),
+        befall: |stage| Box::pin(restored(stage)),
+        ..Fault::PLAIN
+    },
+    Fault {
+        name: "history::reloaded",
+        incident: "A server loads its last snapshot again, and its process stays.",
+        kinds: &[Kind::Standalone],
+        settings: &[("replay.recent", "0")],
+        twin: Twin::without(&["marks"]),
+        befall: |stage| Box::pin(reloaded(stage)),
+        ..Fault::PLAIN
+    },
 ];
+
+/// Has a client be away for events that are published after a copy was made and before the server goes back to it.
+async fn went_back(stage: &Stage, victim: &Node, back: impl Future<Output = ()>) {
+    let made = marks(stage, victim).await;
+    let risen = async || {
+        let now = marks(stage, victim).await;
+        made.iter().all(|(mark, number)| now.get(mark).is_none_or(|now| now > number))
+    };
+    // A copy that is younger than the last beacons is like the data to them.
+    perhaps(Duration::from_secs(10), risen).await;
+    stage.client().leave();
+    stage.cast.more(50).await;
+    stage.struck();
+    back.await;
+    // Publishes lift the journal above all that was seen, before any beacon does.
+    stage.cast.more(10).await;
+    stage.client().come_back();
+    stage.cast.more(100).await;
+}
+
+/// The numbers that beacons have left in the partitions of this primary.
+async fn marks(stage: &Stage, primary: &Node) -> HashMap<String, u64> {
+    let mut marks = HashMap::new();
+    for keys in stage.ground.keys_beside(stage.target()).await {
+        let hash: HashMap<String, String> = primary.ask("HGETALL", &[&keys.epoch()]).await.unwrap_or_default();
+        for (field, value) in hash {
+            if let (true, Some((number, _))) = (field.starts_with("b:"), value.split_once(' ')) {
+                marks.insert(format!("{} {field}", keys.epoch()), number.parse().expect("a number"));
+            }
+        }
+    }
+    marks
+}
+
+async fn swapped_db(stage: &Stage) {
+    let victim = stage.victim().await;
+    victim.copy_database().await;
+    went_back(stage, victim, victim.swap_databases()).await;
+}
+
+async fn restored(stage: &Stage) {
+    let victim = stage.victim().await;
+    let dump = victim.dump().await;
+    went_back(stage, victim, victim.restore(&dump)).await;
+    let dump = victim.dump().await;
+    let into_empty = async {
+        victim.flush().await;
+        stage.cast.more(20).await;
+        victim.restore(&dump).await;
+    };
+    went_back(stage, victim, into_empty).await;
+}
+
+async fn reloaded(stage: &Stage) {
+    let victim = stage.victim().await;
+    victim.save().await;
+    went_back(stage, victim, victim.reload()).await;
+}
 
 async fn flushed(stage: &Stage) {
     for _ in 0..3 {

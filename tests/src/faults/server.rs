@@ -14,7 +14,7 @@ pub const FAULTS: &[Fault] = &[
         strikes: Strikes::Machines,
         layout: Layout::durable,
         // Either would do: the journal tells what was missed, and another process is one that may have lost something.
-        twin: Twin::without(&["journal", "run"]),
+        twin: Twin::without(&["journal", "run", "marks"]),
         befall: |stage| Box::pin(crash_loop(stage)),
         ..Fault::PLAIN
     },
@@ -37,7 +37,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "server::frozen",
         incident: "A virtual machine stands still for so long that a replica takes over if there is one, and then goes on as if nothing had been.",
-        twin: Twin::without(&["journal", "run"]),
+        twin: Twin::without(&["journal", "run", "marks"]),
         befall: |stage| Box::pin(frozen(stage)),
         ..Fault::PLAIN
     },
@@ -63,7 +63,7 @@ pub const FAULTS: &[Fault] = &[
         incident: "The disk is full, Redis, which syncs every write, ends itself, and is started again when there is room; a gateway stalls meanwhile.",
         strikes: Strikes::Machines,
         layout: Layout::durable,
-        twin: Twin::without(&["journal", "run"]),
+        twin: Twin::without(&["journal", "run", "marks"]),
         befall: |stage| Box::pin(ended_by_full_disk(stage)),
         ..Fault::PLAIN
     },

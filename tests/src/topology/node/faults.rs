@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use redis::RedisResult;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tidings_shared::keys;
 
 use super::Node;
 use crate::wait::{PATIENCE, eventually, now_us};
+
+/// Keys of one partition, with what `DUMP` returned.
+pub type Dump = Vec<(String, Vec<u8>)>;
 
 /// Runs until it is killed.
 const ENDLESS: &str = "while true do end";
@@ -171,6 +175,67 @@ impl Node {
     pub async fn set_clock_back(&self, stream: &str, by: Duration) {
         let ahead = Duration::from_micros(now_us()) + by;
         self.must("XSETID", &[stream, &format!("{}-0", ahead.as_millis())]).await;
+    }
+
+    /// Copies all keys to database 1, at one moment.
+    pub async fn copy_database(&self) {
+        let keys: Vec<String> = self.ask("KEYS", &["*"]).await.expect("KEYS");
+        let mut copy = redis::pipe();
+        copy.atomic();
+        for key in &keys {
+            copy.cmd("COPY").arg(key).arg(key).arg("DB").arg(1).arg("REPLACE").ignore();
+        }
+        self.send(&copy).await
+    }
+
+    /// Swaps its data for what [`Node::copy_database`] copied.
+    pub async fn swap_databases(&self) {
+        self.must("SWAPDB", &["0", "1"]).await;
+    }
+
+    /// Dumps all keys, those of each partition at one moment.
+    pub async fn dump(&self) -> Vec<Dump> {
+        let mut keys: Vec<String> = self.ask("KEYS", &["*"]).await.expect("KEYS");
+        keys.sort();
+        let mut dumps = Vec::new();
+        for keys in keys.chunk_by(|a, b| keys::partition_of(a) == keys::partition_of(b)) {
+            let mut pipeline = redis::pipe();
+            pipeline.atomic();
+            for key in keys {
+                pipeline.cmd("DUMP").arg(key);
+            }
+            let values: Vec<Option<Vec<u8>>> = self.send(&pipeline).await;
+            dumps.push(keys.iter().cloned().zip(values).filter_map(|(key, value)| Some((key, value?))).collect());
+        }
+        dumps
+    }
+
+    /// Restores what [`Node::dump`] dumped over what it has, each partition at one moment.
+    pub async fn restore(&self, dumps: &[Dump]) {
+        for dump in dumps {
+            let mut pipeline = redis::pipe();
+            pipeline.atomic();
+            for (key, value) in dump {
+                pipeline.cmd("RESTORE").arg(key).arg(0).arg(value).arg("REPLACE").ignore();
+            }
+            self.send::<()>(&pipeline).await;
+        }
+    }
+
+    /// Writes a snapshot to disk.
+    pub async fn save(&self) {
+        self.must("SAVE", &[]).await;
+    }
+
+    /// Loads the snapshot that is on disk in place of its data.
+    pub async fn reload(&self) {
+        self.must("DEBUG", &["RELOAD", "NOSAVE"]).await;
+    }
+
+    /// Sends a pipeline.
+    async fn send<T: redis::FromRedisValue>(&self, pipeline: &redis::Pipeline) -> T {
+        let mut connection = self.connection().await.expect("a connection");
+        pipeline.query_async(&mut connection).await.unwrap_or_else(|e| panic!("{pipeline:?}: {e}"))
     }
 
     async fn must(&self, command: &str, args: &[&str]) {
