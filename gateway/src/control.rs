@@ -51,17 +51,23 @@ pub enum Goodbye {
     Drain,
     /// The stream is old; another gateway may have more room.
     MaxAge,
+    /// The store is away: nothing that the stream follows can be served now.
+    Store,
+    /// The stream would be over a limit.
+    Overload,
 }
 
 impl Goodbye {
     /// Every one there is.
-    pub const ALL: [Goodbye; 2] = [Self::Drain, Self::MaxAge];
+    pub const ALL: [Goodbye; 4] = [Self::Drain, Self::MaxAge, Self::Store, Self::Overload];
 
     /// The word that clients see.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Drain => "drain",
             Self::MaxAge => "max-age",
+            Self::Store => "store",
+            Self::Overload => "overload",
         }
     }
 }
@@ -96,7 +102,9 @@ pub fn keep_alive() -> Bytes {
     Bytes::from_static(b":\n\n")
 }
 
-/// This gateway ends the stream; the client comes back, to another if there is one, after `delay`.
+/// This gateway ends the stream or refuses it; the client comes back after `delay`, to another gateway if there is one.
+///
+/// One block: clients that hand out only blocks with data would not see a `retry:` alone.
 pub fn goodbye(why: Goodbye, delay: Duration) -> Bytes {
     let (delay, reason) = (delay.as_millis(), why.as_str());
     format!("retry: {delay}\nevent: tidings.goodbye\ndata: {{\"reason\":\"{reason}\"}}\n\n").into()
@@ -116,6 +124,18 @@ mod tests {
     fn a_resync_is_an_ordinary_message_without_an_id() {
         let frame = resync(&"@a\"b/inbox".parse().unwrap(), Reason::HistoryLost);
         assert_eq!(frame, "data: {\"topic\":\"@a\\\"b/inbox\",\"resync\":true,\"reason\":\"history-lost\"}\n\n");
+    }
+
+    #[test]
+    fn a_goodbye_is_one_block_with_its_reason() {
+        let told = |why| String::from_utf8(goodbye(why, Duration::from_secs(4)).to_vec()).unwrap();
+        for why in Goodbye::ALL {
+            let reason = why.as_str();
+            assert_eq!(
+                told(why),
+                format!("retry: 4000\nevent: tidings.goodbye\ndata: {{\"reason\":\"{reason}\"}}\n\n")
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidings_gateway::config::Config;
 use tidings_gateway::config::settings::SETTINGS;
-use tidings_gateway::control::Reason;
+use tidings_gateway::control::{Goodbye, Reason};
 use tidings_gateway::metrics::Metrics;
 use tidings_shared::{Partitions, limits};
 
@@ -105,6 +105,11 @@ fn labels<'a>(series: impl Iterator<Item = &'a str>) -> String {
 #[test]
 fn every_resync_reason_is_there() {
     assert_eq!(names("Resync reasons"), Reason::ALL.into_iter().map(Reason::as_str).collect());
+}
+
+#[test]
+fn every_goodbye_reason_is_there() {
+    assert_eq!(names("Goodbye reasons"), Goodbye::ALL.into_iter().map(Goodbye::as_str).collect());
 }
 
 /// From the source, so that one that is added there is missed here.

@@ -235,10 +235,10 @@ impl Connection {
 
     /// Ends it, after all that waits, and `last`. What it holds back stays behind, and its cursor with it: the connection
     /// that comes next gets that as replay.
-    pub fn end(&mut self, last: Option<Bytes>) {
+    pub fn end(&mut self, last: Bytes) {
         if !self.is_ending() {
             self.phase = Phase::Ending;
-            last.into_iter().for_each(|last| self.queue.push_extra(Entry::Said(Box::new(last))));
+            self.queue.push_extra(Entry::Said(Box::new(last)));
             self.wake();
         }
     }

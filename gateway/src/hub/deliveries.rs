@@ -10,7 +10,7 @@ use tidings_shared::{Address, Partition};
 
 use super::Hub;
 use super::connection::Herd;
-use crate::control::{self, Reason};
+use crate::control::{self, Goodbye, Reason};
 use crate::frame::Frame;
 use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync};
 
@@ -32,7 +32,7 @@ impl Hub {
             Delivery::Joined(joined) => self.joined(joined),
             Delivery::Resync(resync) => self.resync(&resync),
             Delivery::Lagged(places) => self.lagged(places),
-            Delivery::Unserved => self.keys().into_iter().for_each(|key| self.end(key)),
+            Delivery::Unserved => self.keys().into_iter().for_each(|key| self.goodbye(key, Goodbye::Store)),
         }
     }
 
@@ -130,7 +130,7 @@ impl Hub {
     fn joined(&mut self, joined: Joined) {
         let Joined { connection: key, starts } = joined;
         let Some(starts) = starts else {
-            self.end(key);
+            self.goodbye(key, Goodbye::Store);
             return;
         };
         let Self { connections, wheel, stats, due, options, .. } = self;

@@ -109,7 +109,7 @@ impl Hub {
         let connection = Connection::new(serial, name.into(), follow, self.partitions, self.options.queue);
         let key = ConnectionKey { slot: self.connections.insert(Box::new(connection)) as u32, serial };
         if self.draining {
-            self.end(key);
+            self.goodbye(key, Goodbye::Drain);
         }
         key
     }
@@ -234,7 +234,7 @@ impl Hub {
         let Self { connections, watermarks, options, .. } = self;
         for (_, connection) in connections.iter_mut().filter(|(slot, _)| slot % shares == share) {
             if connection.grow_old() {
-                connection.end(Some(control::goodbye(Goodbye::MaxAge, control::retry_delay(options.retry))));
+                connection.end(control::goodbye(Goodbye::MaxAge, control::retry_delay(options.retry)));
             }
             connection.tick(watermarks, |cursor| match &shared {
                 Some((known, frame)) if *known == cursor => frame.clone(),
@@ -247,19 +247,17 @@ impl Hub {
         }
     }
 
-    /// Ends a connection that cannot be served now: it comes back after the delay with which its stream began.
-    fn end(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.get(key) {
-            connection.end(None);
-        }
-    }
-
-    /// Ends a connection that could go on, with a delay of its own after which it comes back, to another gateway.
+    /// Ends a connection, with a reason and a delay of its own after which it comes back, to another gateway if there is one.
     pub fn goodbye(&mut self, key: ConnectionKey, why: Goodbye) {
         let last = control::goodbye(why, control::retry_delay(self.options.retry));
         if let Some(connection) = self.get(key) {
-            connection.end(Some(last));
+            connection.end(last);
         }
+    }
+
+    /// Whether new connections are turned away, as the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Turns new connections away from now on; tells which there are.

@@ -12,7 +12,7 @@ use tidings_shared::{Invalid, Partitions};
 
 use super::options::{self, Kind, Options};
 use crate::admission::{Admission, Admitted, Limit, Pace, Place, Places, Proxies};
-use crate::control;
+use crate::control::{self, Goodbye};
 use crate::cors::{Grant, Origins};
 use crate::hub::{Follow, HubHandle, OpenConnection};
 use crate::metrics::{Connect, Metrics};
@@ -90,7 +90,7 @@ const WAIT: Duration = Duration::from_secs(25);
 
 /// The headers of a stream besides those of the transport.
 pub const HEADERS: [(&str, &str); 3] =
-    [("content-type", "text/event-stream"), ("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")];
+    [("content-type", "text/event-stream"), ("cache-control", "no-store, no-transform"), ("x-accel-buffering", "no")];
 
 /// The gate of a worker. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -134,17 +134,20 @@ impl Gate {
     /// for good; only what would be wrong again is an error.
     pub fn stream(&self, asked: Asked<'_>) -> Result<Stream, Invalid> {
         let Options { follow, from, .. } = self.read(Kind::Stream, &asked)?;
-        let retry = self.hub.options.retry;
-        let (connection, retry) = match self.admit(&asked, &follow) {
+        let HubHandle { hub, options } = &self.hub;
+        let retry = options.retry;
+        let refuse =
+            |why, base| (OpenConnection::refused(hub.clone()), control::goodbye(why, control::retry_delay(base)));
+        let (connection, first) = match self.admit(&asked, &follow) {
+            Ok(_) if hub.borrow().is_draining() => refuse(Goodbye::Drain, retry),
             Ok(entry) => {
                 self.metrics.add_connect(Connect::Stream);
                 let connection = self.open(follow, from, entry);
                 connection.last();
-                (connection, retry)
+                (connection, control::retry(control::retry_delay(retry)))
             }
-            Err(_over) => (OpenConnection::refused(self.hub.hub.clone()), retry * AWAY),
+            Err(_over) => refuse(Goodbye::Overload, retry * AWAY),
         };
-        let first = control::retry(control::retry_delay(retry));
         Ok(Stream { connection, first, grant: self.origins.grant(asked.origin) })
     }
 

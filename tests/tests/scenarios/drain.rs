@@ -71,7 +71,8 @@ async fn who_comes_while_it_drains_is_told_to_come_back() {
     let (body, end) = response.body.all().await.unwrap();
     let text = String::from_utf8(body).unwrap();
     assert_eq!((response.status, end), (200, Part::Cut), "{text}");
-    assert!(text.starts_with("retry: ") && text.lines().count() == 2, "{text:?}");
+    let goodbye = "\nevent: tidings.goodbye\ndata: {\"reason\":\"drain\"}\n\n";
+    assert!(text.starts_with("retry: ") && text.ends_with(goodbye) && text.lines().count() == 4, "{text:?}");
     assert_eq!(gateway.public_get("/v1/poll?topic=a").await.0, 503);
     assert_eq!(gateway.admin_get("/readyz").await.0, 503);
     assert!(sent_away(&clients) <= 4, "an hour is not over");

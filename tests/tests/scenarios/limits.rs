@@ -17,14 +17,17 @@ async fn ask(gateway: &Gateway, follow: &str, headers: &[(&str, &str)]) -> [Resp
     [ask(Transport::Lean).await, ask(Transport::Server).await]
 }
 
+/// What a refusal says in the same block, behind the number of its `retry:`.
+const OVERLOAD: &str = "\nevent: tidings.goodbye\ndata: {\"reason\":\"overload\"}\n\n";
+
 /// An EventSource survives this answer, and comes back later than after others.
 async fn assert_refused(gateway: &Gateway, follow: &str, headers: &[(&str, &str)]) {
     for mut response in ask(gateway, follow, headers).await {
         assert_eq!((response.status, response.header("content-type")), (200, Some("text/event-stream")));
         let (body, end) = response.body.all().await.unwrap();
         let text = String::from_utf8(body).unwrap();
-        let delay = text.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n"));
-        let delay: u64 = delay.and_then(|ms| ms.parse().ok()).unwrap_or_else(|| panic!("not just a retry: {text:?}"));
+        let delay = text.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix(OVERLOAD));
+        let delay: u64 = delay.and_then(|ms| ms.parse().ok()).unwrap_or_else(|| panic!("not one block: {text:?}"));
         assert!((4_000..8_000).contains(&delay), "{delay} ms, four times stream.retry and its jitter");
         assert_eq!(end, Part::Cut);
     }
