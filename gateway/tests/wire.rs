@@ -140,7 +140,7 @@ async fn first_byte_to_cut(second: bool) {
     for line in [
         "http/1.1 200 ok",
         "content-type: text/event-stream",
-        "cache-control: no-cache, no-transform",
+        "cache-control: no-store, no-transform",
         "x-accel-buffering: no",
         "transfer-encoding: chunked",
         "\r\ndate: ",

@@ -246,7 +246,7 @@ impl Source {
     }
 
     fn check(&self, response: &http::Response) {
-        let expected = [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")];
+        let expected = [("cache-control", "no-store, no-transform"), ("x-accel-buffering", "no")];
         for (name, value) in expected.iter().filter(|(name, value)| response.header(name) != Some(value)) {
             let what = format!("header {name} is {:?}, not {value}", response.header(name));
             self.record.add(self.connection, What::Fault { what });

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`topology`] | Redis: one server, Sentinel or Cluster, and the faults that befall them |
 //! | [`gateway`] | the gateway under test, a child process on ports of its own |
+//! | [`front`] | a reverse proxy in front of gateways: Varnish, nghttpx, nginx or haproxy |
 //! | [`proxy`] | a TCP link that can be cut, frozen, slowed and refused |
 //! | [`lines`], [`sse`], [`conduct`] | the event stream as the standard reads it, and what our server must never send |
 //! | [`http`], [`client`], [`poller`] | the ways to a gateway; an EventSource and a long poller, as many as a test wants |
@@ -18,6 +19,7 @@ pub mod certificate;
 pub mod client;
 pub mod conduct;
 pub mod faults;
+pub mod front;
 pub mod gateway;
 pub mod http;
 pub mod lines;

@@ -9,11 +9,12 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use super::socket::{Scratch, Socket};
 use crate::cors::Grant;
 use crate::hub::{Filled, OpenConnection, Outlet};
-use crate::stream::{HEADERS, Stream};
+use crate::stream::{HEADERS, LAST_BYTES, Stream};
 
 /// Looks after a stream until either side ends it. While its client reads, it sleeps: the hub writes to the socket.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Writer {
     // First, so that the hub has forgotten the socket when this closes it.
     connection: OpenConnection,
     socket: Rc<Socket>,
+    /// Runs once all is written, until the cut.
+    cut: Option<Pin<Box<Sleep>>>,
 }
 
 impl Writer {
@@ -34,16 +37,15 @@ impl Writer {
         let socket = Rc::new(Socket::new(tcp, begin, scratch));
         let outlet: Rc<dyn Outlet> = Rc::clone(&socket) as Rc<dyn Outlet>;
         connection.attach(outlet);
-        Self { connection, socket }
+        Self { connection, socket, cut: None }
     }
 
     /// Writes what there is. Ready when there is nothing left to come.
-    fn write(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.socket.poll_rest(context))?;
             match self.socket.write_all(|out| self.connection.fill(context.waker(), out)) {
                 Filled::Waiting => return Poll::Pending,
-                // Cut without the last chunk: some clients take a clean end for a wish that they stay away.
                 Filled::Ended => return Poll::Ready(Ok(())),
                 Filled::More => {}
             }
@@ -55,11 +57,17 @@ impl Future for Writer {
     /// However it ended, the client knows what to do: it comes back.
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if self.socket.listen(context).is_err() {
             return Poll::Ready(());
         }
-        self.write(context).map(|_ended| ())
+        if self.cut.is_none() && ready!(self.poll_write(context)).is_err() {
+            return Poll::Ready(());
+        }
+        // Cut without the last chunk: some clients take a clean end for a wish that they stay away. And not in the same
+        // instant as the last bytes: proxies such as Varnish and nghttpx then lose them.
+        let cut = self.cut.get_or_insert_with(|| Box::pin(sleep(LAST_BYTES)));
+        cut.as_mut().poll(context)
     }
 }
 

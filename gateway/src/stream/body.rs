@@ -20,8 +20,9 @@ pub struct StreamBody {
     cut: Option<Pin<Box<Sleep>>>,
 }
 
-/// How long the last bytes have to get out before the body is cut: an error right behind a chunk takes the chunk along.
-const LAST_BYTES: Duration = Duration::from_millis(20);
+/// How long the last bytes have to get out before the body is cut, on every transport. An error right behind a chunk takes
+/// the chunk along, and proxies lose bytes that come in the same instant as the cut.
+pub const LAST_BYTES: Duration = Duration::from_millis(20);
 
 impl StreamBody {
     /// The body of `connection`, which begins with `first`.

@@ -7,6 +7,7 @@ mod options;
 mod pages;
 mod poll;
 
+pub use body::LAST_BYTES;
 pub use gate::{Asked, Gate, HEADERS, Stream, StreamLimits};
 
 use actix_web::middleware::from_fn;

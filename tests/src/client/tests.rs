@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\n\
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\n\
                     X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Gives one answer to each connection in turn and then cuts it; tells each request.

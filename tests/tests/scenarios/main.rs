@@ -15,6 +15,7 @@ mod marks;
 mod multi;
 mod options;
 mod poll;
+mod proxies;
 mod readiness;
 mod replay;
 mod shutdown;
