@@ -84,12 +84,20 @@ pub fn retry(delay: Duration) -> Bytes {
     format!("retry: {}\n\n", delay.as_millis()).into()
 }
 
-/// The connection is up to date: from here on nothing is missed in silence.
-pub fn ready(cursor: &str, connection: &str, addresses: &[Arc<Address>]) -> Bytes {
-    let topics: Vec<String> = addresses.iter().map(|address| json_string(&address.to_string())).collect();
-    let (connection, topics) = (json_string(connection), topics.join(","));
-    format!("event: tidings.ready\nid: {cursor}\ndata: {{\"connection\":{connection},\"topics\":[{topics}]}}\n\n")
-        .into()
+/// The connection is up to date: from here on nothing is missed in silence. `ignored` are the parameters of its request
+/// that nobody knows.
+pub fn ready(cursor: &str, connection: &str, addresses: &[Arc<Address>], ignored: &[String]) -> Bytes {
+    let (connection, topics) = (json_string(connection), json_list(addresses.iter().map(ToString::to_string)));
+    let ignored = match ignored {
+        [] => String::new(),
+        names => format!(",\"ignored\":{}", json_list(names.iter().cloned())),
+    };
+    let data = format!("{{\"connection\":{connection},\"topics\":{topics}{ignored}}}");
+    format!("event: tidings.ready\nid: {cursor}\ndata: {data}\n\n").into()
+}
+
+fn json_list(texts: impl Iterator<Item = String>) -> String {
+    format!("[{}]", texts.map(|text| json_string(&text)).collect::<Vec<_>>().join(","))
 }
 
 /// The heartbeat. Both browsers take an id from an event with empty data, and only Chromium takes one without data.

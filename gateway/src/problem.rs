@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError, Route, web};
 use serde::Serialize;
 use tidings_shared::Invalid;
@@ -15,6 +15,8 @@ use tidings_shared::Invalid;
 pub enum Kind {
     /// The request is wrong as it is.
     BadRequest,
+    /// Who asks must show it in another way.
+    Unauthorized,
     /// Whoever asks may not.
     Forbidden,
     /// There is nothing at this path.
@@ -36,6 +38,7 @@ impl Kind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -153,6 +156,10 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = HttpResponse::build(self.kind.status());
+        if self.kind == Kind::Unauthorized {
+            // RFC 9110, section 11.6.1: there must be one.
+            response.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_request\""));
+        }
         if self.kind == Kind::Unavailable {
             response.insert_header((RETRY_AFTER, self.later.to_string()));
         }

@@ -46,7 +46,7 @@ impl Worker {
 
     fn join(&mut self, at: usize) {
         let addresses = [address("load"), address(&format!("own/{at}"))];
-        let follow = Follow { addresses: addresses.into(), types: Rc::from([]), every: None };
+        let follow = Follow::all(addresses);
         let connection = self.hub.join(follow, From::Now);
         let place = place(0);
         // Also in those of which it follows nothing: cursors are as long as they come.

@@ -7,16 +7,15 @@ mod writing;
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use tidings_shared::Partitions;
 use tidings_shared::cursor::Place;
-use tidings_shared::{Address, Partitions};
 
 use super::delays::Delays;
+use super::follow::Follow;
 use super::outlet::Outlet;
 use super::places::Places;
 use super::queue::{Entry, Queue};
@@ -27,17 +26,6 @@ use crate::frame::Frame;
 
 pub use self::refetching::Herd;
 pub use self::writing::WRITE;
-
-/// What a connection follows.
-#[derive(Debug, Clone)]
-pub struct Follow {
-    /// The addresses, none twice.
-    pub addresses: Arc<[Arc<Address>]>,
-    /// The types of events that it wants; all if there are none.
-    pub types: Rc<[String]>,
-    /// The time in which it wants at most one refresh of an address.
-    pub every: Option<Duration>,
-}
 
 /// How far the life of a connection has come.
 #[derive(Debug)]
@@ -180,9 +168,7 @@ impl Connection {
 
     /// Whether it wants the event and not a resync of everything.
     fn wants(&self, frame: &Frame) -> bool {
-        let types = &self.follow.types;
-        let wanted = types.is_empty() || frame.event_type().is_some_and(|t| types.iter().any(|wanted| wanted == t));
-        wanted && self.owes.is_none()
+        self.owes.is_none() && self.follow.wants(frame)
     }
 
     /// Queues an entry of so many bytes. If there is no room, refreshes collapse; if there is none then, it owes a resync.

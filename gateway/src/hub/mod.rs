@@ -7,6 +7,7 @@ mod connection;
 mod delays;
 mod deliveries;
 mod drain;
+mod follow;
 mod open;
 mod outlet;
 mod places;
@@ -32,8 +33,9 @@ use slab::Slab;
 use tidings_shared::Partitions;
 use tidings_shared::cursor::Place;
 
-pub use self::connection::{Connection, Follow};
+pub use self::connection::Connection;
 pub use self::drain::Told;
+pub use self::follow::{Follow, FollowOptions, StringSet};
 pub use self::open::OpenConnection;
 pub use self::outlet::Outlet;
 pub use self::stats::{Size, Stats};

@@ -153,7 +153,7 @@ fn streams_grow_about_as_old_as_they_may() {
 #[test]
 fn who_waits_for_its_turn_hears_nothing_and_then_joins() {
     let mut rig = Rig::new(1, 1_000);
-    let key = rig.hub.add(Follow { addresses: [rig::address("a")].into(), types: [].into(), every: None });
+    let key = rig.hub.add(Follow::all([rig::address("a")]));
     rig.dispatch(&event(11, &["a"], rig.partitions));
     assert_eq!(rig.bytes(key), b"");
     assert!(rig.commands.try_recv().is_err(), "nothing is asked for it");
@@ -166,7 +166,7 @@ fn who_waits_for_its_turn_hears_nothing_and_then_joins() {
 #[test]
 fn a_turn_that_comes_too_late_is_nobody_s() {
     let mut rig = Rig::new(1, 1_000);
-    let follow = || Follow { addresses: [rig::address("a")].into(), types: [].into(), every: None };
+    let follow = || Follow::all([rig::address("a")]);
     let (left, ended) = (rig.hub.add(follow()), rig.hub.add(follow()));
     rig.hub.leave(left);
     rig.hub.drain();

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tidings_shared::{Invalid, Partitions};
+use tidings_shared::Partitions;
 
-use super::options::{self, Kind, Options};
+use super::options::{self, Kind, Options, RequestError};
 use crate::admission::{Admission, Admitted, Limit, Pace, Place, Places, Proxies};
 use crate::control::{self, Goodbye};
 use crate::cors::{Grant, Origins};
@@ -66,6 +66,8 @@ pub struct Poll {
     pub connection: OpenConnection,
     /// How long it waits for one.
     pub wait: Duration,
+    /// The parameters of its request that nobody knows.
+    pub ignored: Vec<String>,
 }
 
 /// Why there is no poll.
@@ -73,7 +75,7 @@ pub struct Poll {
 pub enum Refusal {
     /// It is wrong as it is.
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Request(#[from] RequestError),
     /// It would be over a limit; it may come back after this time.
     #[error("limits.{} is reached", .0.as_str())]
     Over(Limit, Duration),
@@ -132,7 +134,7 @@ impl Gate {
 
     /// Opens a stream. Whatever should be retried is a stream that ends soon, as any other answer ends an EventSource
     /// for good; only what would be wrong again is an error.
-    pub fn stream(&self, asked: Asked<'_>) -> Result<Stream, Invalid> {
+    pub fn stream(&self, asked: Asked<'_>) -> Result<Stream, RequestError> {
         let Options { follow, from, .. } = self.read(Kind::Stream, &asked)?;
         let HubHandle { hub, options } = &self.hub;
         let retry = options.retry;
@@ -159,10 +161,11 @@ impl Gate {
         self.metrics.add_connect(Connect::Poll);
         // Without a cursor a client wants to know where it is, before it fetches what it shows.
         let wait = wait.unwrap_or(if matches!(from, From::Cursor(_)) { WAIT } else { Duration::ZERO });
-        Ok(Poll { connection: self.open(follow, from, entry), wait })
+        let ignored = follow.ignored().to_vec();
+        Ok(Poll { connection: self.open(follow, from, entry), wait, ignored })
     }
 
-    fn read(&self, kind: Kind, asked: &Asked<'_>) -> Result<Options, Invalid> {
+    fn read(&self, kind: Kind, asked: &Asked<'_>) -> Result<Options, RequestError> {
         options::read(kind, asked.query, asked.last_event_id, self.partitions, self.limits.topics)
     }
 

@@ -6,6 +6,7 @@ mod gate;
 mod options;
 mod pages;
 mod poll;
+mod query;
 
 pub use body::LAST_BYTES;
 pub use gate::{Asked, Gate, HEADERS, Stream, StreamLimits};

@@ -1,5 +1,7 @@
 //! What a request asks for: read from its query and `Last-Event-ID`, checked whole before anything is done.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,7 +10,9 @@ use std::time::Duration;
 use tidings_shared::event::check_type;
 use tidings_shared::{Address, Cursor, Invalid, Partitions};
 
-use crate::hub::Follow;
+use super::query::{self, IgnoredNames, QueryParam};
+use crate::hub::{Follow, FollowOptions};
+use crate::problem::{self, Problem};
 use crate::reader::From;
 
 /// What a request asks for.
@@ -37,6 +41,36 @@ const LONGEST_WAIT: Duration = Duration::from_secs(55);
 /// How often a connection may want refreshes of an address. Below that it may as well take each.
 const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 
+/// The most different types that a connection may ask for.
+const MAX_TYPES: usize = 32;
+
+/// Parameters, in lower case, that carry what nobody else may see. URLs end up in logs, histories and `Referer` headers.
+const TOKENS: [&str; 6] = ["access_token", "id_token", "token", "jwt", "authorization", "bearer"];
+
+/// Why a request cannot be answered as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// A parameter is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A token is in the URL, under this name.
+    #[error(
+        "{0} in a URL is refused, as URLs end up in logs (RFC 9700, section 4.3.2). Tokens will come in an \
+         Authorization header, in a cookie, or as a ticket for the URL. This version checks none of them: leave the \
+         parameter out, and have a proxy in front check who asks"
+    )]
+    TokenInUrl(&'static str),
+}
+
+impl core::convert::From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Invalid(invalid) => invalid.into(),
+            RequestError::TokenInUrl(_) => Self::new(problem::Kind::Unauthorized, error.to_string()),
+        }
+    }
+}
+
 /// Reads a request. The `Last-Event-ID` header wins over a cursor in the query: it is newer.
 pub fn read(
     kind: Kind,
@@ -44,10 +78,13 @@ pub fn read(
     last_event_id: Option<&str>,
     partitions: Partitions,
     most: usize,
-) -> Result<Options, Invalid> {
+) -> Result<Options, RequestError> {
     let mut asked = Asked::default();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        asked.take(kind, &name, &value)?;
+    for param in query::params(query) {
+        if let Some(name) = TOKENS.into_iter().find(|token| param.name.eq_ignore_ascii_case(token)) {
+            return Err(RequestError::TokenInUrl(name));
+        }
+        asked.take(kind, &param)?;
     }
     let addresses = addresses(&asked.topics, most)?;
     let header = last_event_id.filter(|id| !id.is_empty()).map(str::to_owned);
@@ -57,14 +94,17 @@ pub fn read(
         None if asked.tail => From::Latest,
         None => From::Now,
     };
-    let follow = Follow { addresses: addresses.into(), types: Rc::from(asked.types), every: asked.every };
+    let options = FollowOptions { types: asked.types.into(), ignored: asked.ignored.into_vec() };
+    let options = (options != FollowOptions::default()).then(|| Rc::new(options));
+    let follow = Follow { addresses: addresses.into(), every: asked.every, options };
     Ok(Options { follow, from, wait: asked.wait })
 }
 
 #[derive(Default)]
 struct Asked {
     topics: Vec<String>,
-    types: Vec<String>,
+    types: BTreeSet<String>,
+    ignored: IgnoredNames,
     cursor: Option<String>,
     last_event_id: Option<String>,
     tail: bool,
@@ -73,39 +113,41 @@ struct Asked {
 }
 
 impl Asked {
-    fn take(&mut self, kind: Kind, name: &str, value: &str) -> Result<(), Invalid> {
-        let given = || Some(value.to_owned()).filter(|value| !value.is_empty());
-        match name {
-            "topic" => self.topics.push(value.to_owned()),
-            "types" => {
-                for one in value.split(',') {
-                    check_type("types", Some(one))?;
-                    self.types.push(one.to_owned());
-                }
-            }
-            "cursor" => self.cursor = given(),
+    fn take(&mut self, kind: Kind, param: &QueryParam<'_>) -> Result<(), Invalid> {
+        match param.name.as_str() {
+            "topic" => self.topics.push(param.value()?.to_owned()),
+            "types" => self.take_types(param.value()?)?,
+            "cursor" => self.cursor = param.cursor(),
             // Where EventSource polyfills put what they cannot send as a header.
-            "lastEventId" => self.last_event_id = given(),
+            "lastEventId" => self.last_event_id = param.cursor(),
             "tail" => {
-                self.tail = match value {
+                self.tail = match param.value()? {
                     "1" => true,
                     "0" => false,
-                    _ => return Err(Invalid::new("tail", value, "1 or 0")),
+                    other => return Err(Invalid::new("tail", other, "1 or 0")),
                 };
             }
-            "wait" if kind == Kind::Poll => self.wait = Some(wait(value)?),
+            "wait" if kind == Kind::Poll => self.wait = Some(wait(param.value()?)?),
             // A poll asks as often as it wants.
-            "every" if kind == Kind::Stream => self.every = Some(every(value)?),
-            _ => return Err(Invalid::new("query parameter", name, allowed(kind))),
+            "every" if kind == Kind::Stream => self.every = Some(every(param.value()?)?),
+            // A parameter that a cache or a polyfill adds must not end an EventSource for good.
+            name => self.ignored.add(name),
         }
         Ok(())
     }
-}
 
-fn allowed(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Stream => "topic, types, cursor, tail, every",
-        Kind::Poll => "topic, types, cursor, tail, wait",
+    fn take_types(&mut self, value: &str) -> Result<(), Invalid> {
+        for one in value.split(',') {
+            check_type("types", Some(one))?;
+            if !self.types.contains(one) {
+                self.types.insert(one.to_owned());
+            }
+            if self.types.len() > MAX_TYPES {
+                let expected = format!("at most {MAX_TYPES} different types on one connection");
+                return Err(Invalid::new("types", one, expected));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -126,7 +168,7 @@ fn addresses(topics: &[String], most: usize) -> Result<Vec<Arc<Address>>, Invali
         if addresses.len() > most {
             break;
         }
-        let address: Address = topic.parse().map_err(|error: Invalid| error.of("topic"))?;
+        let address: Address = topic.parse().map_err(|error: Invalid| of_topic(error, topic))?;
         if !addresses.iter().any(|known| **known == address) {
             addresses.push(Arc::new(address));
         }
@@ -138,13 +180,25 @@ fn addresses(topics: &[String], most: usize) -> Result<Vec<Arc<Address>>, Invali
     Ok(addresses)
 }
 
+/// The same error, of the parameter. Who wrote a `+` for itself does not see where the blank comes from.
+fn of_topic(error: Invalid, topic: &str) -> Invalid {
+    let expected = match error.expected() {
+        expected if topic.contains(' ') => Cow::Owned(format!("{expected}; a + in a URL means a blank, %2B a plus")),
+        expected => Cow::Owned(expected.to_owned()),
+    };
+    Invalid::new("topic", topic, expected)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn ask(kind: Kind, query: &str, last_event_id: Option<&str>) -> Result<Options, Invalid> {
-        read(kind, query, last_event_id, Partitions::ONE, 100)
+        match read(kind, query, last_event_id, Partitions::ONE, 100) {
+            Err(RequestError::Invalid(invalid)) => Err(invalid),
+            other => Ok(other.unwrap()),
+        }
     }
 
     #[test]
@@ -191,12 +245,37 @@ mod tests {
         assert_eq!(wrong("topic=a&tail=yes"), "tail=yes");
         assert_eq!(wrong("topic=a&wait=soon"), "wait=soon");
         assert_eq!(wrong("topic=a&wait=56s"), "wait=56s");
-        assert_eq!(wrong("topic=a&every=10s"), "query parameter=every");
-        assert_eq!(wrong("topics=a"), "query parameter=topics");
-        assert!(ask(Kind::Stream, "topic=a&wait=1s", None).is_err());
+        assert_eq!(wrong("topics=a"), "topic=0 topics");
+        assert_eq!(wrong("topic=a&types=%ff"), "types=\u{fffd}");
         let many: Vec<String> = (0..101).map(|n| format!("topic=t{n}")).collect();
         assert_eq!(wrong(&many.join("&")), "topic=101 topics");
         assert!(ask(Kind::Stream, &many[..100].join("&"), None).is_ok());
+    }
+
+    #[test]
+    fn unknown_parameters_are_ignored_by_name() {
+        let ignored = |kind, query: &str| ask(kind, query, None).unwrap().follow.ignored().to_vec();
+        assert_eq!(ignored(Kind::Poll, "topic=a&_=1&every=10s&Topic=b"), ["_", "every", "Topic"]);
+        assert_eq!(ignored(Kind::Stream, "topic=a&wait=1s"), ["wait"]);
+        assert!(ask(Kind::Stream, "topic=a", None).unwrap().follow.options.is_none());
+    }
+
+    #[test]
+    fn types_are_a_bounded_set() {
+        let types = |count: usize| (0..count).map(|n| format!("types=t{n}")).collect::<Vec<_>>().join("&");
+        let query = format!("topic=a&{}&types={}", types(32), ["t0"; 1_000].join(","));
+        let options = ask(Kind::Stream, &query, None).unwrap().follow.options.unwrap();
+        assert!(options.types.contains("t31") && !options.types.contains("t32"));
+        let error = ask(Kind::Stream, &format!("topic=a&{}", types(33)), None).unwrap_err();
+        assert_eq!((error.field(), error.value()), ("types", "t32"));
+    }
+
+    #[test]
+    fn a_token_is_refused_and_its_value_is_not_told() {
+        let refused = read(Kind::Stream, "topic=a&ACCESS_TOKEN=s3cret", None, Partitions::ONE, 1).unwrap_err();
+        let problem = Problem::from(refused);
+        assert_eq!(problem.kind(), problem::Kind::Unauthorized);
+        assert!(problem.detail().contains("access_token") && !problem.detail().contains("s3cret"));
     }
 
     proptest! {

@@ -26,16 +26,21 @@ struct Answer {
     events: Vec<Box<RawValue>>,
     /// Where the next poll goes on.
     cursor: String,
+    /// The parameters of the request that nobody knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
 }
 
 /// Answers with the events after the cursor, at once if there are any, else as soon as one comes or the wait is over.
 pub async fn poll(request: HttpRequest, gate: web::Data<Gate>) -> Result<HttpResponse, Problem> {
-    let gate::Poll { connection, wait } = gate.poll(asked(&request))?;
-    let answer = collect(&connection, Instant::now() + wait).await?;
+    let gate::Poll { connection, wait, ignored } = gate.poll(asked(&request))?;
+    let (events, cursor) = collect(&connection, Instant::now() + wait).await?;
+    let answer = Answer { events, cursor, ignored };
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(answer))
 }
 
-async fn collect(connection: &OpenConnection, deadline: Instant) -> Result<Answer, Problem> {
+/// The events, and the cursor after them.
+async fn collect(connection: &OpenConnection, deadline: Instant) -> Result<(Vec<Box<RawValue>>, String), Problem> {
     let mut frames = Frames::default();
     let joined = timeout_at(Instant::now() + JOIN, take_until(connection, &mut frames, |frames| frames.ready)).await;
     if !matches!(joined, Ok(Some(()))) {
@@ -43,7 +48,7 @@ async fn collect(connection: &OpenConnection, deadline: Instant) -> Result<Answe
     }
     let _over = timeout_at(deadline, take_until(connection, &mut frames, |frames| !frames.events.is_empty())).await;
     let cursor = connection.cursor();
-    Ok(Answer { events: frames.events, cursor: cursor.ok_or_else(away)? })
+    Ok((frames.events, cursor.ok_or_else(away)?))
 }
 
 /// Takes all that is queued, and waits for more until `enough`. `None` if the connection was ended.
@@ -64,7 +69,7 @@ async fn take_until(connection: &OpenConnection, frames: &mut Frames, enough: im
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Invalid(invalid) => invalid.into(),
+            Refusal::Request(error) => error.into(),
             Refusal::Over(_, later) => {
                 let detail = format!("{refusal}: too many connections; poll again later");
                 Self::new(problem::Kind::Unavailable, detail).after(later)

@@ -16,6 +16,7 @@ mod multi;
 mod options;
 mod poll;
 mod proxies;
+mod query;
 mod readiness;
 mod replay;
 mod shutdown;

@@ -72,7 +72,7 @@ impl Connection {
     pub fn is_free(&self, span: Span) -> bool {
         let idle = self.is_live() && self.waker.is_some() && self.queue.is_empty() && self.owes.is_none();
         idle && !self.has_own_ids()
-            && self.follow.types.is_empty()
+            && self.follow.wants_all()
             && self.places.get(span.partition).is_some_and(|place| place.id < span.first)
             && self.outlet.as_ref().is_some_and(|outlet| outlet.is_free())
     }
@@ -121,7 +121,8 @@ impl Connection {
                 Entry::Ready(places) => {
                     self.unready = false;
                     self.written = Some(places);
-                    let bytes = control::ready(&self.cursor(), &self.name, &self.follow.addresses);
+                    let bytes =
+                        control::ready(&self.cursor(), &self.name, &self.follow.addresses, self.follow.ignored());
                     self.rest();
                     return Some(Next::Said(bytes));
                 }

@@ -1,5 +1,6 @@
 //! A hub whose reader is the test, and a strict reader of what its connections are sent.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::control::Reason;
 use crate::frame::Encoder;
-use crate::hub::{Follow, Hub, HubOptions};
+use crate::hub::{Follow, FollowOptions, Hub, HubOptions};
 use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
 use crate::reader::{Command, From, ReaderHandle, Status};
 
@@ -55,17 +56,18 @@ impl Rig {
     }
 
     pub fn join_types(&mut self, names: &[&str], types: &[&str]) -> ConnectionKey {
-        let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
-        self.follow(names, types, None)
+        let types = types.iter().map(|t| (*t).to_owned()).collect::<BTreeSet<String>>().into();
+        self.follow(names, FollowOptions { types, ..FollowOptions::default() }, None)
     }
 
     pub fn join_every(&mut self, names: &[&str], every: Option<Duration>) -> ConnectionKey {
-        self.follow(names, Vec::new(), every)
+        self.follow(names, FollowOptions::default(), every)
     }
 
-    fn follow(&mut self, names: &[&str], types: Vec<String>, every: Option<Duration>) -> ConnectionKey {
+    fn follow(&mut self, names: &[&str], options: FollowOptions, every: Option<Duration>) -> ConnectionKey {
         let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
-        self.hub.join(Follow { addresses: addresses.into(), types: Rc::from(types), every }, From::Now)
+        let options = (options != FollowOptions::default()).then(|| Rc::new(options));
+        self.hub.join(Follow { every, options, ..Follow::all(addresses) }, From::Now)
     }
 
     /// A connection that is up to date at 10.

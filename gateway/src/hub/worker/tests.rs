@@ -26,7 +26,7 @@ fn options() -> HubOptions {
 }
 
 fn follow(address: &Arc<Address>) -> Follow {
-    Follow { addresses: Arc::from([Arc::clone(address)]), types: Rc::from([]), every: None }
+    Follow::all([Arc::clone(address)])
 }
 
 fn address() -> Arc<Address> {

@@ -6,7 +6,6 @@
 //! event of its address was delivered or lies behind the cursor; at the end, that holds for all.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use proptest::prelude::*;
@@ -284,7 +283,7 @@ impl World {
         let addresses: Vec<Arc<Address>> = follows.iter().map(|name| address(name)).collect();
         let from = came_with.clone().map_or(From::Now, |cursor| From::Cursor(Some(cursor)));
         let every = every.then_some(Duration::from_secs(1));
-        let key = self.hub.join(Follow { addresses: addresses.into(), types: Rc::from([]), every }, from);
+        let key = self.hub.join(Follow { every, ..Follow::all(addresses) }, from);
         self.clients.push(Client {
             key,
             follows,
