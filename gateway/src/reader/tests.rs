@@ -10,13 +10,13 @@ use tidings_shared::keys::Namespace;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Partition, Retention};
 
-use super::delivery::{ConnectionKey, Delivery, Joined, Start};
+use super::delivery::{ConnectionKey, Delivery, Joined, Resync, Start};
 use super::join::{Part, Plan, Read};
 use super::requests::Answer;
 use super::*;
 use crate::control::Reason;
 use crate::spread::Spreads;
-use crate::store::{MemoryStore, Push, Session};
+use crate::store::{BeaconReply, MemoryStore, Push, Session};
 use crate::without::Without;
 
 struct Rig {
@@ -321,6 +321,23 @@ async fn a_push_of_a_history_that_the_server_does_not_have_resyncs_its_address_a
     let id = rig.publish(&["b"]);
     rig.pump();
     assert_eq!((events(&rig.handed()), rig.place().epoch), (vec![id], began.epoch));
+}
+
+#[tokio::test]
+async fn a_history_that_nobody_can_vouch_for_is_resynced_where_it_is() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    rig.handed();
+    let place = rig.place();
+    for (unsure, resyncs) in [(false, 0), (true, 1)] {
+        let reply = BeaconReply { place, unsure, other_retention: None };
+        rig.reader.take_answer(Answer::Beacon(the_partition(), Ok(reply)), &mut rig.requests).unwrap();
+        let handed = rig.handed();
+        let all = |delivery: &&Delivery| {
+            matches!(delivery, Delivery::Resync(Resync { addresses: None, reason: Reason::HistoryLost, .. }))
+        };
+        assert_eq!(handed.iter().filter(all).count(), resyncs);
+    }
 }
 
 #[tokio::test]
