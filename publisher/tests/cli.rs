@@ -116,9 +116,10 @@ fn keys() -> Keys {
 async fn attach(server: &Server, bits: u32) {
     let retention = Retention::default();
     let epoch = Epoch::from_random(bits);
-    let (partitions, lease_ms, mark) = (None, 0, None);
+    let (partitions, lease_ms, mark, hold_ms) = (None, 0, None, None);
     let (gateway, seen, run_id, attaching) = ("gw", Id::ZERO, "run", true);
-    let beacon = Beacon { gateway, seen, epoch, run: run_id, attaching, retention, partitions, lease_ms, mark };
+    let beacon =
+        Beacon { gateway, seen, epoch, run: run_id, attaching, retention, partitions, lease_ms, mark, hold_ms };
     let _: (String, String) = run(&mut server.connection().await, script::beacon(&keys(), beacon)).await;
 }
 

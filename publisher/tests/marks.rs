@@ -40,11 +40,12 @@ impl Marker {
     async fn lost_beacon(&mut self) -> (MarkLeft, bool) {
         self.number += 1;
         let mark = Mark { number: self.number, keep_ms: self.keep_ms, last: self.last, left: &self.left };
-        let mark = Some(mark);
+        let (mark, hold_ms) = (Some(mark), None);
         let (epoch, partitions) = (Epoch::from_random(epoch_of_beacon(self.name, self.number)), None);
         let (run_id, attaching, lease_ms) = ("run", self.number == 1, KEEP_MS);
         let (gateway, seen, retention) = (self.name, self.seen, RETENTION);
-        let beacon = Beacon { gateway, seen, epoch, run: run_id, attaching, retention, partitions, lease_ms, mark };
+        let beacon =
+            Beacon { gateway, seen, epoch, run: run_id, attaching, retention, partitions, lease_ms, mark, hold_ms };
         let answer: Vec<String> = run(&mut self.redis, script::beacon(&self.keys, beacon)).await;
         let [epoch, last, until, unsure] = answer.as_slice() else { panic!("{answer:?}") };
         self.seen = self.seen.max(last.parse().unwrap());
@@ -230,9 +231,10 @@ async fn a_beacon_that_leaves_no_mark_disturbs_none() {
     let mut a = Marker::attach(&server, "a", KEEP_MS).await;
     let before = a.last.unwrap().epoch;
     for attaching in [true, false] {
-        let (epoch, run_id, mark) = (Epoch::from_random(5), "run", None);
+        let (epoch, run_id, mark, hold_ms) = (Epoch::from_random(5), "run", None, None);
         let (gateway, seen, retention, partitions, lease_ms) = ("old", Id::ZERO, RETENTION, None, KEEP_MS);
-        let beacon = Beacon { gateway, seen, epoch, run: run_id, attaching, retention, partitions, lease_ms, mark };
+        let beacon =
+            Beacon { gateway, seen, epoch, run: run_id, attaching, retention, partitions, lease_ms, mark, hold_ms };
         let answer: Vec<String> = run(&mut a.redis, script::beacon(&a.keys, beacon)).await;
         assert_eq!((answer.len(), answer[0].parse().unwrap()), (2, before));
         assert_eq!(a.beacon().await, (before, false));

@@ -123,8 +123,9 @@ fn published(addresses: &[Address], partitions: Partitions) -> Publish<'_> {
 /// Whichever count there is.
 fn beaconed(bits: u32) -> Beacon<'static> {
     let (epoch, seen, retention) = (epoch(bits), Id::ZERO, RETENTION);
-    let (gateway, run, attaching, partitions, lease_ms, mark) = ("gw", "run", false, None, LEASE, None);
-    Beacon { gateway, seen, epoch, run, attaching, retention, partitions, lease_ms, mark }
+    let (gateway, run, attaching, partitions, lease_ms) = ("gw", "run", false, None, LEASE);
+    let (mark, hold_ms) = (None, None);
+    Beacon { gateway, seen, epoch, run, attaching, retention, partitions, lease_ms, mark, hold_ms }
 }
 
 const MESSAGE: &str = "c - - - - {\"time\":\"t\"}";

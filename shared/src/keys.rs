@@ -5,7 +5,7 @@
 //! | key or channel | type | what |
 //! |---|---|---|
 //! | `{ns:p}:j` | stream and channel | journal: an entry for each publish, with its addresses ([`crate::entry`]); its ids are the partition's ids. On the channel: end marks of events to several addresses |
-//! | `{ns:p}:e` | hash | `epoch`; `run` and `replid`, the server that has this history and its replication id; `events`, `age`, `journal`: the [`crate::Retention`] in force; `partitions`, the [`crate::Count`]; `claim`, for which count it was set or is being changed; `until`, before which no other may be claimed; `fenced`, 1 where nothing more is taken; `b:<gateway>`, the number of that gateway's last beacon and when others may remove it |
+//! | `{ns:p}:e` | hash | `epoch`; `run` and `replid`, the server that has this history and its replication id; `events`, `age`, `journal`: the [`crate::Retention`] in force; `events_until` and such, until when a gateway holds it; `events_next` and such, the most that others want; `partitions`, the [`crate::Count`]; `claim`, for which count it was set or is being changed; `until`, before which no other may be claimed; `fenced`, 1 where nothing more is taken; `b:<gateway>`, the number of that gateway's last beacon and when others may remove it |
 //! | `{ns:p}:t:<topic>` | stream and channel | events of a topic, newest `events` of them, gone `age` after the newest |
 //! | `{ns:p}:u:<user>` | stream and channel | the same for a user |
 //! | `{ns:p}:u:<user>/<topic>` | stream and channel | the same for a user's topic; user ids have no `/` |

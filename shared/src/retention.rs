@@ -4,7 +4,8 @@ use crate::limits;
 
 /// How much history a partition keeps.
 ///
-/// Gateways write theirs into Redis and publishers find it there, so it is set in one place. A publisher that finds none
+/// Gateways write theirs into Redis and publishers find it there, so it is set in one place. Of gateways that differ
+/// the most of each counts. A publisher that finds none
 /// (no gateway ever attached) uses its own, normally [`Retention::default`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {

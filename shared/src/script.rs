@@ -113,6 +113,9 @@ pub struct Beacon<'a> {
     /// The mark that the beacon leaves, by which the gateway's next beacons see whether history went back. `None`: it
     /// leaves none, and judges nothing.
     pub mark: Option<Mark<'a>>,
+    /// For how long the gateway holds its retention in force, in milliseconds: what others want less of is not lowered
+    /// before that. `None`: it sets its retention when it attaches, whatever others want, as earlier versions do.
+    pub hold_ms: Option<u64>,
 }
 
 /// A number that a gateway's beacon leaves in the hash of the epoch, and what the gateway knows of earlier ones.
@@ -143,8 +146,11 @@ pub struct MarkLeft {
     pub until_ms: u64,
 }
 
+/// The arguments that a mark takes.
+const MARK_ARGS: usize = 6;
+
 impl Mark<'_> {
-    fn args(&self) -> [String; 6] {
+    fn args(&self) -> [String; MARK_ARGS] {
         let of_last = |get: fn(MarkLeft) -> String| self.last.map(get).unwrap_or_default();
         let left = self.left.iter().fold(" ".to_owned(), |all, epoch| all + &epoch.to_string() + " ");
         [
@@ -160,7 +166,8 @@ impl Mark<'_> {
 
 /// Sends a beacon. Answers `[epoch, last id]`, or an error with the code [`PARTITIONS`] where the count is another, or none
 /// is set. With a [`Mark`] the answer goes on: when the mark may be removed, in milliseconds since 1970, and 1 if the last
-/// mark may have been removed already, so that nobody can say whether the history is the same.
+/// mark may have been removed already, so that nobody can say whether the history is the same. With `hold_ms` it goes on
+/// with the events, age and journal entries that are in force, and has two empty strings for a mark that is not left.
 pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
     let Retention { events, age_ms, journal } = beacon.retention;
     let mut args = vec![
@@ -175,7 +182,12 @@ pub fn beacon(keys: &Keys, beacon: Beacon<'_>) -> Call {
         beacon.partitions.map_or_else(String::new, |partitions| partitions.count().to_string()),
         beacon.lease_ms.to_string(),
     ];
-    args.extend(beacon.mark.iter().flat_map(Mark::args));
+    match (beacon.mark, beacon.hold_ms) {
+        (Some(mark), _) => args.extend(mark.args()),
+        (None, Some(_)) => args.extend([const { String::new() }; MARK_ARGS]),
+        (None, None) => {}
+    }
+    args.extend(beacon.hold_ms.map(|hold_ms| hold_ms.to_string()));
     Call { script: BEACON, keys: vec![keys.journal(), keys.epoch()], args }
 }
 

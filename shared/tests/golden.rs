@@ -314,7 +314,7 @@ fn what_scripts_are_called_with() {
         )
     };
     let (partitions, lease_ms) = (Partitions::CLUSTER, 15_000);
-    let marked_beacon = |attaching, partitions, mark| {
+    let any_beacon = |attaching, partitions, mark, hold_ms| {
         let run = "0123456789abcdef0123456789abcdef01234567";
         script::beacon(
             &keys,
@@ -328,9 +328,11 @@ fn what_scripts_are_called_with() {
                 partitions,
                 lease_ms,
                 mark,
+                hold_ms,
             },
         )
     };
+    let marked_beacon = |attaching, partitions, mark| any_beacon(attaching, partitions, mark, None);
     let beacon = |attaching, partitions| marked_beacon(attaching, partitions, None);
     let mark = |last, left| Some(Mark { number: 42, keep_ms: 3_600_000, last, left });
     let last = MarkLeft { epoch: epoch(), number: 41, until_ms: 1_763_686_801_877 };
@@ -356,6 +358,8 @@ fn what_scripts_are_called_with() {
         ("missed.lua, next page", script::missed(&keys, from, Some(to), 1_000)),
         ("beacon.lua, the first mark", marked_beacon(true, Some(partitions), mark(None, &[]))),
         ("beacon.lua, a later mark", marked_beacon(false, Some(partitions), mark(Some(last), &left))),
+        ("beacon.lua, a hold", any_beacon(true, Some(partitions), mark(None, &[]), Some(3_600_000))),
+        ("beacon.lua, a hold without a mark", any_beacon(false, Some(partitions), None, Some(60_000))),
     ];
     let lines: Vec<Value> =
         calls.iter().map(|(what, Call { keys, args, .. })| json!({"call": what, "KEYS": keys, "ARGV": args})).collect();

@@ -4,9 +4,11 @@
 -- ARGV: channel, highest id seen, epoch to start with, run id of this server ('': whichever it is), 1 on attaching, events,
 --   age, journal entries, count of partitions ('': whichever it is), for how long no other count may be claimed;
 --   then, or nothing, the mark to leave: its number, for how long it is kept, epoch, number and end of the last mark whose
---   beacon was answered ('': none yet), epochs that the gateway has left, each with a blank before and after it
+--   beacon was answered ('': none yet), epochs that the gateway has left, each with a blank before and after it (all of
+--   these are '' where no mark is left); then, or nothing, for how long the gateway holds its retention in force
 -- Answers: epoch, last id of the journal; an error PARTITIONS where the count is another, or none is set
 --   With a mark also: when it ends, 1 if it cannot be known whether the history is still the one of the last mark
+--   With a hold also: events, age, and journal entries that are in force; the two before are '' where no mark is left
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
 local function above(a, b)
   local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
@@ -18,6 +20,7 @@ local function above(a, b)
 end
 -- Marks are fields of the hash, named as the channel of their gateway is: no key of their own can expire or be evicted.
 local mark = string.match(ARGV[1], '}:(b:.*)$')
+local marks, holds = (ARGV[11] or '') ~= '', ARGV[17] ~= nil
 local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions', mark)
 -- It is for the claim to set it where it was lost: whoever slept while it was changed would set the one before.
 if ARGV[9] ~= '' and kept[5] ~= ARGV[9] then
@@ -50,7 +53,7 @@ local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3]) o
 -- copy has an older mark of this gateway, or none, or an epoch that the gateway has left. The last id alone does not show
 -- it: one publish lifts it above all that was seen. But it shows a copy that is younger than the last mark.
 local went_back, unsure = false, false
-if ARGV[11] and epoch then
+if marks and epoch then
   if string.find(ARGV[16], ' ' .. epoch .. ' ', 1, true) then
     went_back = true
   elseif epoch == ARGV[13] then
@@ -66,7 +69,38 @@ end
 if epoch ~= kept[1] or kept[2] ~= ARGV[4] or kept[4] ~= replid or attaching then
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'run', ARGV[4], 'replid', replid)
 end
-if attaching or not kept[3] then
+-- Gateways that are set to keep different amounts agree on the most, so that no place is younger than its streams. What
+-- is in force is lowered once no gateway has asked for it while it was held: to the most that others have asked for.
+local in_force = { ARGV[6], ARGV[7], ARGV[8] }
+if holds then
+  local held_until = string.format('%.0f', tonumber(ms) + tonumber(ARGV[17]))
+  for i, name in ipairs({ 'events', 'age', 'journal' }) do
+    local held, next_most = name .. '_until', name .. '_next'
+    local stored = redis.call('HMGET', KEYS[2], name, held, next_most)
+    local own, most = tonumber(in_force[i]), tonumber(stored[1] or 0)
+    if own < most then
+      local others = string.format('%.0f', math.max(own, tonumber(stored[3] or 0)))
+      if stored[2] and tonumber(stored[2]) <= tonumber(ms) then
+        redis.call('HSET', KEYS[2], name, others, held, held_until, next_most, in_force[i])
+        in_force[i] = others
+      else
+        redis.call('HSET', KEYS[2], held, stored[2] or held_until, next_most, others)
+        in_force[i] = stored[1]
+      end
+    elseif own == most then
+      redis.call('HSET', KEYS[2], held, held_until)
+    elseif longer or name ~= 'age' then
+      redis.call('HSET', KEYS[2], name, in_force[i], held, held_until)
+    else
+      -- A gateway of an earlier version has shortened it. Lengthening it takes another epoch, so it waits until this
+      -- gateway attaches.
+      in_force[i] = stored[1]
+    end
+  end
+  if attaching or not kept[3] then
+    redis.call('HSET', KEYS[2], 'fenced', '0')
+  end
+elseif attaching or not kept[3] then
   redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8], 'fenced', '0')
 end
 if ARGV[9] ~= '' then
@@ -84,7 +118,7 @@ else
   last = journal
 end
 local answer = { epoch, last }
-if ARGV[11] then
+if marks then
   local ends = string.format('%.0f', tonumber(ms) + tonumber(ARGV[12]))
   -- A beacon of an earlier connection may come late: numbers only rise.
   local found = tonumber(string.match(kept[6] or '', '^%d+') or 0)
@@ -101,4 +135,7 @@ if ARGV[11] then
   end
 end
 redis.call(PUBLISH, ARGV[1], '1 ' .. last .. ' ' .. epoch)
+if holds then
+  answer = { epoch, last, answer[3] or '', answer[4] or '', in_force[1], in_force[2], in_force[3] }
+end
 return answer

@@ -74,6 +74,7 @@ impl RedisClient {
             retention: self.options.retention,
             partitions: (!without.lacks(Mechanism::Partitions)).then_some(self.options.partitions),
             lease_ms: self.options.lease_ms(),
+            hold_ms: None,
             mark: (!without.lacks(Mechanism::Marks)).then(|| next.mark(self.options.mark_keep_ms())),
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
