@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde::Serialize;
-use tidings_shared::Partitions;
+use tidings_shared::{Partitions, Retention};
 
 use crate::reader::ReaderHandle;
 
@@ -43,7 +44,17 @@ struct Readiness {
     /// The store's `maxmemory-policy`; history is only safe with `noeviction`.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
+    /// The retention that is in force, where another gateway wants more than this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<RetentionInForce>,
     partitions: Vec<PartitionReadiness>,
+}
+
+#[derive(Serialize)]
+struct RetentionInForce {
+    events: u64,
+    age_seconds: f64,
+    journal: u64,
 }
 
 #[derive(Serialize)]
@@ -62,14 +73,21 @@ pub async fn readyz(reader: Data<ReaderHandle>, partitions: Data<Partitions>, li
     let status = reader.status();
     let draining = life.is_draining();
     let ready = status.is_ready() && !draining;
-    let each = partitions.all().zip(status.partitions()).map(|(partition, status)| PartitionReadiness {
+    let statuses = status.partitions();
+    let retention = statuses.iter().find_map(|status| status.other_retention);
+    let each = partitions.all().zip(statuses).map(|(partition, status)| PartitionReadiness {
         partition: partition.number(),
         up: status.up,
         reason: status.reason,
         beacon_age_seconds: status.beacon.map(|at| at.elapsed().as_secs_f64()),
         watermark: status.place.map(|place| place.id.to_string()),
     });
-    let readiness = Readiness { ready, draining, policy: status.policy(), partitions: each.collect() };
+    let retention = retention.map(|Retention { events, age_ms, journal }| RetentionInForce {
+        events,
+        age_seconds: Duration::from_millis(age_ms).as_secs_f64(),
+        journal,
+    });
+    let readiness = Readiness { ready, draining, policy: status.policy(), retention, partitions: each.collect() };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)
 }

@@ -1,12 +1,12 @@
 //! What the store pushes: decoded, encoded once, handed out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
 use tidings_shared::message::{self, Delivered};
-use tidings_shared::{Address, Partition};
+use tidings_shared::{Address, Partition, Retention};
 
 use super::delivery::{Dispatch, Resync};
 use super::outbox::WorkerId;
@@ -102,7 +102,7 @@ impl Reader {
 
     /// Takes the answer to a beacon, which says which history the server has.
     pub(super) fn take_beacon_reply(&mut self, partition: Partition, reply: BeaconReply, requests: &Requests) {
-        let BeaconReply { place, unsure } = reply;
+        let BeaconReply { place, unsure, other_retention } = reply;
         let state = &mut self.states[partition.index()];
         state.asked = false;
         if state.is_other(place) {
@@ -112,6 +112,15 @@ impl Reader {
         }
         if unsure {
             requests.trust(partition);
+        }
+        if self.status.set_other_retention(partition, other_retention)
+            && let Some(Retention { events, age_ms, journal }) = other_retention
+        {
+            let age = Duration::from_millis(age_ms);
+            tracing::warn!(
+                %partition, events, ?age, journal,
+                "another retention is in force than this gateway's, as another gateway keeps more; set retention.* alike"
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tidings_shared::cursor::Place;
-use tidings_shared::{Partition, Partitions};
+use tidings_shared::{Partition, Partitions, Retention};
 
 /// How one partition is.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct PartitionStatus {
     pub beacon: Option<Instant>,
     /// The watermark.
     pub place: Option<Place>,
+    /// The retention that is in force, if it is not this gateway's own.
+    pub other_retention: Option<Retention>,
 }
 
 /// How the reader is. Cheap to clone; the reader writes, others look.
@@ -30,7 +32,8 @@ pub struct Status {
 impl Status {
     /// All partitions down, as nothing is connected yet.
     pub fn new(partitions: Partitions) -> Self {
-        let down = PartitionStatus { up: false, reason: "not connected yet".to_owned(), beacon: None, place: None };
+        let reason = "not connected yet".to_owned();
+        let down = PartitionStatus { up: false, reason, beacon: None, place: None, other_retention: None };
         Self { partitions: Arc::new(Mutex::new(vec![down; usize::from(partitions.count())])), policy: Arc::default() }
     }
 
@@ -51,6 +54,14 @@ impl Status {
 
     pub(super) fn set_policy(&self, policy: &str) {
         *lock(&self.policy) = Some(policy.to_owned());
+    }
+
+    /// Sets the retention that is in force in a partition, if it is not this gateway's own. Returns whether no partition
+    /// had that one before: all of them change at about the same time.
+    pub(super) fn set_other_retention(&self, partition: Partition, retention: Option<Retention>) -> bool {
+        let is_news = lock(&self.partitions).iter().all(|known| known.other_retention != retention);
+        self.change(partition, |status| status.other_retention = retention);
+        is_news
     }
 
     pub(super) fn all_down(&self, reason: &str) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
-use tidings_shared::{Address, Epoch, Id, Partition};
+use tidings_shared::{Address, Epoch, Id, Partition, Retention};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -217,6 +217,8 @@ pub struct BeaconReply {
     /// Whether nobody can say that the history is still the one of the beacon before, as that one was too long ago. It
     /// stays so until [`Client::trust`].
     pub unsure: bool,
+    /// The retention that is in force, if it is not this gateway's own: another one wants more.
+    pub other_retention: Option<Retention>,
 }
 
 /// Which history is asked for.
@@ -286,7 +288,10 @@ impl Client {
     /// Sends a beacon through `partition`, lifting its journal above `seen`; returns where the journal is then.
     pub async fn beacon(&self, partition: Partition, seen: Id, attaching: bool) -> Result<BeaconReply, StoreError> {
         match self {
-            Self::Memory(client) => Ok(BeaconReply { place: client.beacon(partition, seen), unsure: false }),
+            Self::Memory(client) => Ok({
+                let place = client.beacon(partition, seen);
+                BeaconReply { place, unsure: false, other_retention: None }
+            }),
             Self::Redis(client) => client.beacon(partition, seen, attaching).await,
         }
     }

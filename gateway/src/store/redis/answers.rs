@@ -1,7 +1,7 @@
 //! What the scripts answer, read.
 
 use redis::{FromRedisValue, Value};
-use tidings_shared::{Epoch, Id, Invalid};
+use tidings_shared::{Epoch, Id, Invalid, Retention};
 
 use crate::store::session::{Entries, History, Status, StoreError};
 use crate::without::{Mechanism, Without};
@@ -15,6 +15,8 @@ pub(super) struct BeaconAnswer {
     pub(super) mark_until_ms: Option<u64>,
     /// Whether the mark before may have been removed already.
     pub(super) unsure: bool,
+    /// The retention that is in force.
+    pub(super) retention: Option<Retention>,
 }
 
 impl BeaconAnswer {
@@ -26,15 +28,23 @@ impl BeaconAnswer {
             _ => return Err(StoreError::new(what, "the answer is too short")),
         };
         let (mark_until_ms, unsure) = match rest {
-            [until, unsure, ..] => (Some(parse_ms(until)?), unsure == "1"),
+            [until, unsure, ..] if !until.is_empty() => (Some(parse_number(until)?), unsure == "1"),
             _ => (None, false),
         };
-        Ok(Self { epoch, last, mark_until_ms, unsure })
+        let retention = match rest {
+            [_, _, events, age, journal] => Some(Retention {
+                events: parse_number(events)?,
+                age_ms: parse_number(age)?,
+                journal: parse_number(journal)?,
+            }),
+            _ => None,
+        };
+        Ok(Self { epoch, last, mark_until_ms, unsure, retention })
     }
 }
 
-fn parse_ms(text: &str) -> Result<u64, StoreError> {
-    let invalid = |_| Invalid::new("time", text, "milliseconds since 1970");
+fn parse_number(text: &str) -> Result<u64, StoreError> {
+    let invalid = |_| Invalid::new("answer to a beacon", text, "a number");
     text.parse().map_err(|error| StoreError::new("sending a beacon", invalid(error)))
 }
 
@@ -100,6 +110,7 @@ mod tests {
         assert_eq!(read(&["k3f9", "5-0"]), Some((None, false)));
         assert_eq!(read(&["k3f9", "5-0", "70", "0"]), Some((Some(70), false)));
         assert_eq!(read(&["k3f9", "5-0", "70", "1"]), Some((Some(70), true)));
+        assert_eq!(read(&["k3f9", "5-0", "", "", "1", "2", "3"]), Some((None, false)));
         for wrong in [&["k3f9"][..], &["k3f9", "5"], &["", "5-0"], &["k3f9", "5-0", "soon", "0"]] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }

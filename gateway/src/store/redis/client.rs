@@ -74,7 +74,7 @@ impl RedisClient {
             retention: self.options.retention,
             partitions: (!without.lacks(Mechanism::Partitions)).then_some(self.options.partitions),
             lease_ms: self.options.lease_ms(),
-            hold_ms: None,
+            hold_ms: Some(self.options.hold_ms()),
             mark: (!without.lacks(Mechanism::Marks)).then(|| next.mark(self.options.mark_keep_ms())),
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
@@ -87,11 +87,13 @@ impl RedisClient {
             }
             node.failed(what, error).of_partition(partition)
         })?;
-        let BeaconAnswer { epoch, last, mark_until_ms, unsure } = BeaconAnswer::read(&answer)?;
+        let BeaconAnswer { epoch, last, mark_until_ms, unsure, retention } = BeaconAnswer::read(&answer)?;
         let unsure = mark_until_ms.is_some_and(|until_ms| {
             self.marks.note_answer(partition, MarkLeft { epoch, number: next.number, until_ms }, unsure)
         });
-        Ok(BeaconReply { place: Place { epoch: without.epoch(epoch), id: last }, unsure })
+        let place = Place { epoch: without.epoch(epoch), id: last };
+        let other_retention = retention.filter(|in_force| *in_force != self.options.retention);
+        Ok(BeaconReply { place, unsure, other_retention })
     }
 
     pub(in crate::store) fn trust(&self, partition: Partition) {

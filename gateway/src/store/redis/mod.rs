@@ -46,10 +46,12 @@ pub use self::client::RedisClient;
 /// How long finding the primaries may take, and connecting to one. Short of the time in which clients should have
 /// converged after a failover: a try that begins before its end must not outlast it by much.
 const CONNECT: Duration = Duration::from_secs(2);
-/// The least time for which the marks of beacons are kept, in milliseconds.
-const MARK_KEEP_MS: u64 = 60_000;
+/// The least time for which what beacons leave is kept, in milliseconds.
+const LEAST_KEEP_MS: u64 = 60_000;
 /// The same in leases, each of which is several beacon intervals.
-const MARK_KEEP_LEASES: u64 = 4;
+const LEAST_KEEP_LEASES: u64 = 4;
+/// The most for which a gateway holds its retention in force, in milliseconds.
+const MOST_HOLD_MS: u64 = 60 * 60 * 1000;
 /// What is being done when that fails.
 const CONNECTING: &str = "connecting to Redis";
 
@@ -78,7 +80,18 @@ impl RedisOptions {
     /// How long the marks of beacons are kept: as long as history, but long enough that a gateway whose beacons are
     /// late still finds its own.
     fn mark_keep_ms(&self) -> u64 {
-        self.retention.age_ms.max(MARK_KEEP_MS).max(self.lease_ms().saturating_mul(MARK_KEEP_LEASES))
+        self.retention.age_ms.max(self.least_keep_ms())
+    }
+
+    /// How long this gateway holds its retention in force after a beacon: as long as history, but an hour at the most,
+    /// so that a shorter one takes effect on the day on which it is set.
+    fn hold_ms(&self) -> u64 {
+        self.retention.age_ms.min(MOST_HOLD_MS).max(self.least_keep_ms())
+    }
+
+    /// Long enough for several beacons to be late or lost.
+    fn least_keep_ms(&self) -> u64 {
+        LEAST_KEEP_MS.max(self.lease_ms().saturating_mul(LEAST_KEEP_LEASES))
     }
 }
 
