@@ -19,6 +19,7 @@ mod proxies;
 mod query;
 mod readiness;
 mod replay;
+mod retention;
 mod shutdown;
 mod slow;
 mod spread;
