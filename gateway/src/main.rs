@@ -30,17 +30,25 @@ fn main() -> ExitCode {
 
 fn start(config: Config) -> ExitCode {
     files::raise();
-    let result = log::init(&config.log).map_err(std::io::Error::other).and_then(|()| {
+    let log = match log::init(&config.log, config.without) {
+        Ok(log) => log,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "tidings-gateway: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let serve = || {
         let listeners = Listeners::bind(&config)?;
         actix_web::rt::System::new().block_on(async {
             let mut signals = Signals::new()?;
             run(config, listeners, async || signals.next().await).await
         })
-    });
-    match result {
+    };
+    match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "tidings-gateway: {error}");
+            // By way of the log, which never blocks: the process must end though nobody reads stderr.
+            log.print(&format!("tidings-gateway: {error}"));
             ExitCode::FAILURE
         }
     }

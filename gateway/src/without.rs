@@ -18,6 +18,7 @@
 //! | `watch` | nobody is asked who the primaries are | `store/redis/watch.rs` |
 //! | `partitions` | nobody is told how many partitions there are | `store/redis/claim.rs`, `client.rs` |
 //! | `marks` | beacons leave no marks, so history that goes back goes unnoticed | `store/redis/client.rs` |
+//! | `log` | the thread that logs a line writes it itself | `log/mod.rs` |
 
 use std::fmt;
 
@@ -43,10 +44,11 @@ pub enum Mechanism {
     Watch,
     Partitions,
     Marks,
+    Log,
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Mechanism); 13] = [
+const NAMES: [(&str, Mechanism); 14] = [
     ("journal", Mechanism::Journal),
     ("beacon", Mechanism::Beacon),
     ("replay", Mechanism::Replay),
@@ -60,6 +62,7 @@ const NAMES: [(&str, Mechanism); 13] = [
     ("watch", Mechanism::Watch),
     ("partitions", Mechanism::Partitions),
     ("marks", Mechanism::Marks),
+    ("log", Mechanism::Log),
 ];
 
 /// The mechanisms that are switched off; by default, and always in a release, none.

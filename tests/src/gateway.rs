@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -24,6 +24,8 @@ pub struct Setup {
     without: String,
 }
 
+/// The bytes of the pipe that stderr is.
+const PIPE: usize = 4096;
 /// By this variable a gateway is told which mechanisms to go without.
 const WITHOUT: &str = "TIDINGS_TEST_WITHOUT";
 
@@ -86,6 +88,7 @@ impl Setup {
             admin,
             process: Mutex::default(),
             log: Arc::default(),
+            held: Arc::default(),
             http: client(),
         };
         gateway.start().await;
@@ -115,6 +118,8 @@ pub struct Gateway {
     admin: Port,
     process: Mutex<Option<Process>>,
     log: Arc<Mutex<Vec<String>>>,
+    /// Whether nobody reads its log.
+    held: Arc<(Mutex<bool>, Condvar)>,
     http: reqwest::Client,
 }
 
@@ -150,10 +155,15 @@ impl Gateway {
         let mut process = Process::start(&mut command);
         let before = self.log().len();
         let stderr = process.child().stderr.take().expect("a pipe");
-        let log = self.log.clone();
+        // As small as the kernel allows, so that a few lines fill it while its log is held.
+        let _as_it_is = rustix::pipe::fcntl_setpipe_size(&stderr, PIPE);
+        let (log, held) = (self.log.clone(), self.held.clone());
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                let (held, changed) = &*held;
+                let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                drop(changed.wait_while(held, |held| *held));
             }
         });
         *self.running() = Some(process);
@@ -191,6 +201,22 @@ impl Gateway {
     /// The lines of its log so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads its log no more: after some lines its stderr is a full pipe.
+    pub fn hold_log(&self) {
+        self.set_held(true);
+    }
+
+    /// Reads its log again.
+    pub fn release_log(&self) {
+        self.set_held(false);
+    }
+
+    fn set_held(&self, hold: bool) {
+        let (held, changed) = &*self.held;
+        *held.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+        changed.notify_all();
     }
 
     /// The running process.
@@ -273,6 +299,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        self.release_log();
         if std::thread::panicking() {
             let log = self.log();
             eprintln!("gateway {}, its last log lines:", self.public());

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use tidings_shared::Partitions;
 
+use crate::log;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::reader::ReaderHandle;
 
@@ -15,5 +16,6 @@ pub async fn metrics(metrics: Data<Metrics>, reader: Data<ReaderHandle>, partiti
             metrics.set_beacon_age(partition, at.elapsed());
         }
     }
+    metrics.set_log_lines_dropped(log::dropped_lines());
     HttpResponse::Ok().insert_header(("Content-Type", CONTENT_TYPE)).body(metrics.render())
 }

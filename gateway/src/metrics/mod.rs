@@ -9,6 +9,7 @@ mod events;
 mod families;
 mod labels;
 mod link;
+mod process;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use connections::Connections;
 use events::Events;
 pub use labels::{Connect, Publish, Read, Resume};
 use link::Link;
+use process::Process;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,6 +40,7 @@ struct Inner {
     events: Events,
     link: Link,
     certificate: Certificate,
+    process: Process,
 }
 
 impl Metrics {
@@ -50,6 +53,7 @@ impl Metrics {
             events: Events::new(&mut registry),
             link: Link::new(&mut registry),
             certificate: Certificate::new(&mut registry),
+            process: Process::new(&mut registry),
             registry,
         };
         Self(Arc::new(inner))

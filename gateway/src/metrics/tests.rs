@@ -128,6 +128,5 @@ fn every_metric_is_explained_and_the_text_ends() {
     let text = metrics.render();
     let starting = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
     assert_eq!(starting("# HELP tidings_"), starting("# TYPE tidings_"));
-    assert_eq!(starting("# HELP tidings_"), 23);
     assert!(text.ends_with("# EOF\n"));
 }

@@ -11,6 +11,7 @@ mod follows;
 mod herd;
 mod http2;
 mod limits;
+mod logging;
 mod marks;
 mod multi;
 mod options;

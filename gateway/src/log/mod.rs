@@ -1,6 +1,14 @@
 //! The log: one line for each fact, on stderr, for people or as JSON.
+//!
+//! Logging never blocks: see [`buffer`].
 
+mod buffer;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing::subscriber::SetGlobalDefaultError;
@@ -9,11 +17,85 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
+use self::buffer::LogBuffer;
 use crate::config::{Log, LogFormat};
+use crate::without::{Mechanism, Without};
 
-/// Sends the log of the whole process to stderr. Fails where that was done before.
-pub fn init(config: &Log) -> Result<(), SetGlobalDefaultError> {
-    tracing::subscriber::set_global_default(subscriber(config, std::io::stderr, std::io::stderr().is_terminal()))
+/// How long the end of the process waits for the last lines to be written.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// The lines of this process that wait for stderr.
+static BUFFER: OnceLock<LogBuffer> = OnceLock::new();
+
+/// Why the log could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The process has a log.
+    #[error(transparent)]
+    Started(#[from] SetGlobalDefaultError),
+    /// There is no thread to write it.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The log of the process. Dropping it waits for the last lines to be written, for a short time.
+#[derive(Debug)]
+#[must_use]
+pub struct LogGuard(LogBuffer);
+
+/// Sends the log of the whole process to stderr, panics included. Fails if that was done before.
+pub fn init(config: &Log, without: Without) -> Result<LogGuard, LogError> {
+    let ansi = std::io::stderr().is_terminal();
+    let buffer = BUFFER.get_or_init(LogBuffer::default).clone();
+    let lines = buffer.clone();
+    if without.lacks(Mechanism::Log) {
+        tracing::subscriber::set_global_default(subscriber(config, std::io::stderr, ansi))?;
+    } else {
+        tracing::subscriber::set_global_default(subscriber(config, move || lines.clone(), ansi))?;
+        // The default hook writes to stderr: a thread that panics would block there, and never end.
+        std::panic::set_hook(Box::new(log_panic));
+    }
+    let own = buffer.clone();
+    let writer = std::thread::Builder::new().name("log".to_owned());
+    writer.spawn(move || own.write_to(std::io::stderr(), report_dropped))?;
+    Ok(LogGuard(buffer))
+}
+
+/// Log lines of this process that were dropped, as stderr did not take them.
+pub fn dropped_lines() -> u64 {
+    BUFFER.get().map_or(0, LogBuffer::dropped)
+}
+
+fn report_dropped(lines: u64) {
+    tracing::warn!(lines, "dropped log lines: stderr was not read fast enough, or not writable");
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let payload = info.payload();
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let message = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(thread, location, %backtrace, "panicked: {message}");
+    } else {
+        tracing::error!(thread, location, "panicked: {message}");
+    }
+}
+
+impl LogGuard {
+    /// Writes a line that is no log line, behind all that were logged before it.
+    pub fn print(&self, line: &str) {
+        self.0.push(format!("{line}\n").as_bytes());
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.0.flush(FLUSH);
+    }
 }
 
 /// A log to `writer`, with colours if `ansi` and the format is for people.
