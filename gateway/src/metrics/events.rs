@@ -20,6 +20,7 @@ const LATENCY: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 pub(super) struct Events {
     publishes: Counts,
     received: Counter,
+    foreign: Counter,
     dispatched: Counter,
     coalesced: Counter,
     resyncs: Counts,
@@ -37,6 +38,7 @@ impl Events {
         Self {
             publishes: counts::<Publish>(r, "publish", "Events published through this gateway"),
             received: add(r, "events_received", "Events that came from the store"),
+            foreign: add(r, "events_foreign", "Messages of another database of the Redis server, which are dropped"),
             dispatched: add(r, "frames_dispatched", "Events put in a connection's queue"),
             coalesced: add(r, "frames_coalesced", coalesced),
             resyncs: counts::<Reason>(r, "resyncs", "Times that a connection was told to refetch an address"),
@@ -61,6 +63,11 @@ impl Metrics {
     /// Adds events that came from the store.
     pub fn add_events_received(&self, count: u64) {
         self.0.events.received.inc_by(count);
+    }
+
+    /// Adds messages of another database of the server.
+    pub fn add_events_foreign(&self, count: u64) {
+        self.0.events.foreign.inc_by(count);
     }
 
     /// Adds events that were put in a connection's queue.

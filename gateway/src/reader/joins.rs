@@ -159,6 +159,12 @@ impl Reader {
                 let reply = result.map_err(broken(partition))?;
                 self.take_beacon_reply(partition, reply, requests);
             }
+            Answer::Asked(partition, epoch, result) => {
+                if let Ok(reply) = &result {
+                    self.take_epoch_reply(partition, epoch, reply);
+                }
+                return self.take_answer(Answer::Beacon(partition, result), requests);
+            }
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
             Answer::Arrived(join) => {
                 self.begin(Join { tries: Tries { waits: join.tries.waits + 1, ..join.tries }, ..join }, requests);

@@ -85,6 +85,8 @@ struct Reader {
     outboxes: Outboxes,
     status: Status,
     metrics: Metrics,
+    /// Whether messages of other databases of the server come in too.
+    shared_channels: bool,
 }
 
 /// The ways to the store.
@@ -143,6 +145,7 @@ impl Reader {
             outboxes: Outboxes::default(),
             status,
             metrics,
+            shared_channels: store.shares_channels(),
             store,
             options,
         }

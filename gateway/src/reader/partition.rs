@@ -1,17 +1,21 @@
 //! One partition as the reader sees it: how far it has come, and which event is still coming in.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
 use tidings_shared::message::Delivered;
-use tidings_shared::{Address, Id, Partition};
+use tidings_shared::{Address, Epoch, Id, Partition};
 use tokio::sync::watch;
 
 use super::delivery::Dispatch;
 use super::recovery;
 use crate::frame::Encoder;
+
+/// Histories of other databases that are remembered of a partition.
+const FOREIGN: usize = 16;
 
 /// One partition as the reader sees it.
 #[derive(Debug)]
@@ -39,6 +43,9 @@ pub struct PartitionState {
     pub beacon: Instant,
     /// Whether the server was asked which history it has, as a push was of another one.
     pub asked: bool,
+    /// Histories of other databases of the server, which share its channels. The server said that its own history was
+    /// unchanged after pushes of these had come.
+    foreign: VecDeque<Epoch>,
     /// An event to several addresses whose end mark has not come yet.
     open: Option<Dispatch>,
     stand: watch::Sender<Stand>,
@@ -58,9 +65,11 @@ pub struct Stand {
 pub enum Step {
     /// These events are whole now: none, one, or the one whose end mark did not come and the next.
     Events(SmallVec<[Dispatch; 1]>),
-    /// The push is of another history. Perhaps the server's is another one now; perhaps a server that was the primary
+    /// The push is of this other history. Perhaps the server's is another one now; perhaps a server that was the primary
     /// before tells of its own, which a cluster brings to the subscribers of the new one too.
-    OtherEpoch,
+    OtherEpoch(Epoch),
+    /// The push is of another database of the same server, and concerns nobody here.
+    Foreign,
 }
 
 impl PartitionState {
@@ -78,6 +87,7 @@ impl PartitionState {
             read_bytes: recovery::BYTES,
             beacon: now,
             asked: false,
+            foreign: VecDeque::new(),
             open: None,
             stand: watch::Sender::default(),
         }
@@ -95,6 +105,9 @@ impl PartitionState {
     /// A session is open, and all that was missed has been handed out.
     pub fn attach(&mut self, run: &Arc<str>, now: Instant) {
         self.attached = true;
+        if self.run.as_ref() != Some(run) {
+            self.foreign.clear();
+        }
         self.run = Some(Arc::clone(run));
         self.behind = false;
         self.read_bytes = recovery::BYTES;
@@ -111,6 +124,7 @@ impl PartitionState {
     pub fn restart(&mut self, place: Place) {
         self.generation += 1;
         self.open = None;
+        self.foreign.retain(|epoch| *epoch != place.epoch);
         self.place = Some(place);
         self.highest = self.highest.max(place.id);
     }
@@ -138,7 +152,7 @@ impl PartitionState {
     pub fn message(&mut self, address: &Arc<Address>, delivered: &Delivered<'_>) -> Step {
         let place = Place { epoch: delivered.epoch, id: delivered.id };
         if self.is_other(place) {
-            return Step::OtherEpoch;
+            return self.step_of_other(place.epoch);
         }
         let mut events = self.close(|open| open.id != place.id);
         // One that is not above the watermark was part of what a recovery read.
@@ -164,7 +178,7 @@ impl PartitionState {
     /// Takes an end mark.
     pub fn end_mark(&mut self, place: Place) -> Step {
         if self.is_other(place) {
-            return Step::OtherEpoch;
+            return self.step_of_other(place.epoch);
         }
         let events = self.close(|_| true);
         self.lift(place.id);
@@ -177,6 +191,22 @@ impl PartitionState {
             self.beacon = now;
         }
         self.end_mark(place)
+    }
+
+    fn step_of_other(&self, epoch: Epoch) -> Step {
+        if self.foreign.contains(&epoch) { Step::Foreign } else { Step::OtherEpoch(epoch) }
+    }
+
+    /// The server was asked after a push of `epoch` had come, and said that it has the history at `place`: if that is
+    /// this one, the push was of another database.
+    pub fn note_foreign(&mut self, epoch: Epoch, place: Place) {
+        if epoch == place.epoch || self.is_other(place) || self.foreign.contains(&epoch) {
+            return;
+        }
+        self.foreign.push_back(epoch);
+        if self.foreign.len() > FOREIGN {
+            self.foreign.pop_front();
+        }
     }
 
     /// Whether a place is of another history than this one.
@@ -213,7 +243,7 @@ mod tests {
     fn whole(step: Step) -> Vec<(u64, usize)> {
         match step {
             Step::Events(events) => events.iter().map(|event| (event.id.ms, event.frames.len())).collect(),
-            Step::OtherEpoch => panic!("another epoch"),
+            Step::OtherEpoch(_) | Step::Foreign => panic!("another epoch"),
         }
     }
 
@@ -262,12 +292,31 @@ mod tests {
     }
 
     #[test]
+    fn a_history_that_the_server_does_not_have_is_foreign_until_it_has() {
+        let mut state = state();
+        let other = |state: &mut PartitionState| state.end_mark(place(11, 2));
+        state.note_foreign(Epoch::from_random(2), place(12, 3));
+        assert!(matches!(other(&mut state), Step::OtherEpoch(_)), "the server's own was another one");
+        state.note_foreign(Epoch::from_random(2), place(12, 1));
+        assert!(matches!(other(&mut state), Step::Foreign));
+        state.attach(&"run".into(), Instant::now());
+        assert!(matches!(other(&mut state), Step::OtherEpoch(_)), "another server may know better");
+        state.note_foreign(Epoch::from_random(2), place(12, 1));
+        state.attach(&"run".into(), Instant::now());
+        assert!(matches!(other(&mut state), Step::Foreign));
+        state.restart(place(12, 2));
+        assert!(matches!(other(&mut state), Step::Events(_)));
+        state.restart(place(12, 3));
+        assert!(matches!(other(&mut state), Step::OtherEpoch(_)));
+    }
+
+    #[test]
     fn another_epoch_is_told_from_every_kind_of_push() {
         let mut state = state();
         let (before, came) = (state.beacon, Instant::now());
-        assert!(matches!(take(&mut state, "a", r#"1 11-0 2 c - - - - {"time":"t"}"#), Step::OtherEpoch));
-        assert!(matches!(state.end_mark(place(11, 2)), Step::OtherEpoch));
-        assert!(matches!(state.beacon(place(11, 2), came), Step::OtherEpoch));
+        assert!(matches!(take(&mut state, "a", r#"1 11-0 2 c - - - - {"time":"t"}"#), Step::OtherEpoch(_)));
+        assert!(matches!(state.end_mark(place(11, 2)), Step::OtherEpoch(_)));
+        assert!(matches!(state.beacon(place(11, 2), came), Step::OtherEpoch(_)));
         assert_eq!((state.place, state.beacon), (Some(place(10, 1)), before), "nothing of it counts");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tidings_shared::cursor::Place;
 use tidings_shared::message::{self, Delivered};
-use tidings_shared::{Address, Partition, Retention};
+use tidings_shared::{Address, Epoch, Partition, Retention};
 
 use super::delivery::{Dispatch, Resync};
 use super::outbox::WorkerId;
@@ -56,12 +56,13 @@ impl Reader {
                     events.iter().for_each(|event| self.hand_out(event));
                     self.outboxes.moved();
                 }
-                Step::OtherEpoch => {
+                Step::Foreign => self.metrics.add_events_foreign(1),
+                Step::OtherEpoch(epoch) => {
                     if let Route::Address(_, address) = route {
                         let address = Arc::clone(address);
                         self.resync_address(partition, address, Reason::Epoch);
                     }
-                    self.ask_epoch(partition, requests);
+                    self.ask_epoch(partition, epoch, requests);
                 }
             }
         }
@@ -93,10 +94,18 @@ impl Reader {
     }
 
     /// Which history the server has, only its own answer tells: no push does.
-    fn ask_epoch(&mut self, partition: Partition, requests: &mut Requests) {
+    fn ask_epoch(&mut self, partition: Partition, epoch: Epoch, requests: &mut Requests) {
         let state = &mut self.states[partition.index()];
         if !std::mem::replace(&mut state.asked, true) {
-            requests.beacon(partition, state.highest);
+            requests.ask_epoch(partition, state.highest, epoch);
+        }
+    }
+
+    /// Takes the answer to a beacon that was sent after a push of `epoch` had come. Only where databases share channels
+    /// is such a push of no concern: in a cluster a former primary may have sent it, and what that took is lost.
+    pub(super) fn take_epoch_reply(&mut self, partition: Partition, epoch: Epoch, reply: &BeaconReply) {
+        if self.shared_channels {
+            self.states[partition.index()].note_foreign(epoch, reply.place);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
-use tidings_shared::{Address, Id, Partition, Partitions};
+use tidings_shared::{Address, Epoch, Id, Partition, Partitions};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::allowance::Allowance;
@@ -30,6 +30,8 @@ pub enum Answer {
     Unsubscribed(Partition, Result<(), StoreError>),
     /// A beacon was sent.
     Beacon(Partition, Result<BeaconReply, StoreError>),
+    /// One was sent because a push of that epoch had come, which is not the partition's.
+    Asked(Partition, Epoch, Result<BeaconReply, StoreError>),
     /// One was sent for joins that wait for the watermark.
     Lift(Partition, Result<BeaconReply, StoreError>),
     /// A join has a share of the allowance.
@@ -171,6 +173,13 @@ impl Requests {
     pub fn beacon(&mut self, partition: Partition, seen: Id) {
         self.send(partition, async move |client| {
             Answer::Beacon(partition, client.beacon(partition, seen, false).await)
+        });
+    }
+
+    /// Sends a beacon, to learn whether the history is the one of a push that has come.
+    pub fn ask_epoch(&mut self, partition: Partition, seen: Id, epoch: Epoch) {
+        self.send(partition, async move |client| {
+            Answer::Asked(partition, epoch, client.beacon(partition, seen, false).await)
         });
     }
 

@@ -315,12 +315,35 @@ async fn a_push_of_a_history_that_the_server_does_not_have_resyncs_its_address_a
     };
     assert_eq!(resyncs(rig.handed()), [(Some(vec![address("a")]), began), (Some(vec![address("a")]), began)]);
     let answer = rig.answer().await;
-    assert!(matches!(answer, Answer::Beacon(_, Ok(reply)) if reply.place.epoch == began.epoch));
+    assert!(matches!(&answer, Answer::Asked(_, _, Ok(reply)) if reply.place.epoch == began.epoch));
     rig.reader.take_answer(answer, &mut rig.requests).unwrap();
     assert!(rig.requests.next().await.is_none(), "it was asked once for both");
     let id = rig.publish(&["b"]);
     rig.pump();
     assert_eq!((events(&rig.handed()), rig.place().epoch), (vec![id], began.epoch));
+}
+
+#[tokio::test]
+async fn what_another_database_sends_is_dropped_once_the_server_has_been_asked() {
+    for (shared_channels, resyncs) in [(true, 0), (false, 1)] {
+        let mut rig = Rig::new().await;
+        rig.reader.shared_channels = shared_channels;
+        rig.join(&["a"], From::Now).await;
+        let began = rig.place();
+        let other = Epoch::from_random(began.epoch.bits() ^ 1);
+        let text = format!("1 {}-0 {other} c - - - - {{\"time\":\"t\"}}", began.id.ms + 1);
+        rig.push("a", text.clone());
+        let answer = rig.answer().await;
+        rig.reader.take_answer(answer, &mut rig.requests).unwrap();
+        rig.handed();
+        rig.push("a", text);
+        let handed = rig.handed();
+        let told = handed.iter().filter(|delivery| matches!(delivery, Delivery::Resync(_)));
+        assert_eq!(told.count(), resyncs);
+        let id = rig.publish(&["a"]);
+        rig.pump();
+        assert_eq!(events(&rig.handed()), [id]);
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,14 @@ impl Store {
         }
     }
 
+    /// Whether the channels also carry messages of other histories: those of other databases of the same server.
+    pub fn shares_channels(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Redis(store, _) => store.shares_channels(),
+        }
+    }
+
     /// Publishes one event.
     pub async fn publish(&self, event: Event) -> Result<Receipt, PublishError> {
         match self {

@@ -131,6 +131,11 @@ impl RedisStore {
         self.options.partitions
     }
 
+    /// Whether other databases of a server have the same channels. A cluster has one database only.
+    pub fn shares_channels(&self) -> bool {
+        !self.primaries.is_cluster()
+    }
+
     /// Opens a session with each of the primaries that these partitions have, as they are told anew. Each breaks alone:
     /// what a primary has that is away keeps nobody waiting who follows what the others have. None is opened while the
     /// namespace has another number of partitions.
