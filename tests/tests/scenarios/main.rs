@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cors;
+mod databases;
 mod dead_peers;
 mod drain;
 mod duplicate;
