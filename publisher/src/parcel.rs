@@ -1,5 +1,7 @@
 //! A parcel: an event that was checked, keyed and encoded, ready for a transport.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tidings_shared::event::Prepared;
@@ -18,6 +20,8 @@ pub(crate) struct Parcel {
     pub key: Option<Key>,
     /// Events of the same slot may take each other's place while they wait; `None` if this one may not be replaced.
     pub slot: Option<String>,
+    /// What the slot is beside the addresses: type, name and sender.
+    slot_end: Option<Arc<str>>,
 }
 
 /// An idempotency key.
@@ -59,13 +63,31 @@ impl Parcel {
             Some(key) => Some(Key::Given(key.clone())),
             None => keyed.then(|| Key::MadeUp(format!("{:032x}", fastrand::u128(..)))),
         };
-        let slot = slot(&prepared)?;
+        let slot_end = slot_end(&prepared)?;
+        let slot = slot_end.as_deref().map(|end| slot(&prepared.addresses, end));
         let body = match (form, &key) {
             (Form::Message, _) => prepared.message,
             (Form::Json, Some(Key::MadeUp(key))) => json(&event.key(key))?,
             (Form::Json, _) => json(&event)?,
         };
-        Ok(Self { addresses: prepared.addresses, body, key, slot })
+        Ok(Self { addresses: prepared.addresses, body, key, slot, slot_end })
+    }
+
+    /// One parcel for each partition that it has addresses in, with the number that `partition`
+    /// gives. Only for the form of [`Form::Message`], whose body names no addresses.
+    pub(crate) fn split(self, partition: impl Fn(&Address) -> usize) -> Vec<(usize, Self)> {
+        let mut parts: BTreeMap<usize, Vec<Address>> = BTreeMap::new();
+        for address in &self.addresses {
+            parts.entry(partition(address)).or_default().push(address.clone());
+        }
+        if parts.len() == 1 {
+            return parts.into_keys().map(|partition| (partition, self.clone())).collect();
+        }
+        let part = |(partition, addresses): (usize, Vec<Address>)| {
+            let slot = self.slot_end.as_deref().map(|end| slot(&addresses, end));
+            (partition, Self { addresses, slot, ..self.clone() })
+        };
+        parts.into_iter().map(part).collect()
     }
 
     /// About how much memory it takes.
@@ -77,18 +99,23 @@ impl Parcel {
 
 /// Same addresses, same type, same name, same sender: one refresh says as much as two. Connections may skip the events of
 /// one sender; what another one changed must not go with them.
-fn slot(prepared: &Prepared) -> Result<Option<String>, Error> {
+fn slot(addresses: &[Address], end: &str) -> String {
+    let mut parts: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    parts.sort();
+    parts.push(end.to_owned());
+    parts.join("\n")
+}
+
+/// The end of the slot, after its addresses; `None` if the event may not be replaced.
+fn slot_end(prepared: &Prepared) -> Result<Option<Arc<str>>, Error> {
     if !prepared.coalesce {
         return Ok(None);
     }
     let message = Message::decode(&prepared.message)?;
-    let mut parts: Vec<String> = prepared.addresses.iter().map(Address::to_string).collect();
-    parts.sort();
-    parts.push(message.event_type.unwrap_or("-").to_owned());
-    parts.push(message.name.unwrap_or("-").to_owned());
+    let (event_type, name) = (message.event_type.unwrap_or("-"), message.name.unwrap_or("-"));
     // Last, and with a mark of its own: it may be any text of one line.
-    parts.extend(prepared.sender.as_ref().map(|sender| format!("={sender}")));
-    Ok(Some(parts.join("\n")))
+    let sender = prepared.sender.as_ref().map(|sender| format!("\n={sender}"));
+    Ok(Some(format!("{event_type}\n{name}{}", sender.unwrap_or_default()).into()))
 }
 
 fn json(event: &Event) -> Result<String, Error> {
