@@ -49,7 +49,7 @@ pub use builder::Builder;
 pub use error::{Error, ErrorKind};
 pub use publisher::Publisher;
 pub use receipt::Receipt;
-pub use stats::Stats;
+pub use stats::{Backlog, Stats};
 pub use tidings_shared::keys::Namespace;
 pub use tidings_shared::{Event, Id, Invalid, Partitions};
 

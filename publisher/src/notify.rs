@@ -1,6 +1,8 @@
 //! What `notify` takes, and the task that sends it.
 
 mod complaint;
+mod order;
+mod ordered;
 mod queue;
 mod task;
 
@@ -14,6 +16,7 @@ use tokio::task::AbortHandle;
 use crate::sender::Sender;
 use crate::{Error, ErrorKind, Stats};
 use complaint::Complaints;
+use order::EventOrder;
 use queue::Queue;
 
 /// The callers' side: puts events into the queue.
@@ -43,7 +46,8 @@ impl Shared {
 impl Notifier {
     /// Starts the task.
     pub(crate) fn start(sender: Arc<Sender>, most_bytes: usize) -> Self {
-        let queue = Mutex::new(Queue::new(most_bytes));
+        let order = sender.partitions().map_or(EventOrder::ByAddress, EventOrder::ByPartition);
+        let queue = Mutex::new(Queue::new(most_bytes, order));
         let shared = Arc::new(Shared { sender, queue, complaints: Complaints::default(), wake: Notify::new() });
         let (running, ended) = watch::channel(());
         let task = tokio::spawn(task::run(shared.clone(), running)).abort_handle();
@@ -97,6 +101,13 @@ impl Notifier {
     pub(crate) fn stats(&self) -> Stats {
         let (published, failed) = self.shared.sender.counts();
         let queue = self.shared.queue();
-        Stats { published, failed, dropped: queue.dropped(), coalesced: queue.coalesced(), queued_bytes: queue.bytes() }
+        Stats {
+            published,
+            failed,
+            dropped: queue.dropped(),
+            coalesced: queue.coalesced(),
+            queued_bytes: queue.bytes(),
+            backlogs: queue.backlogs(),
+        }
     }
 }

@@ -124,11 +124,23 @@ impl Publisher {
 
     /// Publishes an event some time soon: never waits, never fails the caller.
     ///
-    /// The event waits in a queue that is bounded in bytes and is sent in the background, in order, and again until the
-    /// store takes it. Meanwhile a newer event of the same addresses, type and name takes its place if it
-    /// [may](Event::coalesce). When the queue is full, the oldest event that may be replaced is dropped, or else this
-    /// one. Drops, refusals and events that are not valid are counted in [`Publisher::stats`] and logged, at most one
-    /// line for each reason in ten seconds.
+    /// The event waits in a queue that is bounded in bytes and is sent in the background, and again
+    /// until the store takes it. Meanwhile a newer event of the same addresses, type, name and
+    /// sender takes its place if it [may](Event::coalesce).
+    ///
+    /// Events of one partition keep their order; a partition that is away holds back no other. Over
+    /// Redis, an event with addresses in several partitions is split into one part for each, and
+    /// each part waits only for its own partition. Over HTTP, where only the gateway knows the
+    /// partitions, an event that fails holds back the later events that share an address with it,
+    /// and no others. [`Stats::backlogs`] shows what waits where. The one exception to the order is
+    /// a store that refuses some events of a pipeline for a passing reason and takes later ones:
+    /// those that are tried again come after them.
+    ///
+    /// When the queue is full, the partition with the largest backlog makes room: its oldest event
+    /// that may be replaced is dropped, or else its oldest; but no event that may not be replaced
+    /// is dropped for one of the same partition, then this one is dropped. Drops, refusals and
+    /// events that are not valid are counted in [`Publisher::stats`] and logged, at most one line
+    /// for each reason in ten seconds.
     ///
     /// After an outage longer than [`Builder::retry_age`], events that were on their way when it began may be published
     /// twice: a refresh told twice costs a fetch, one lost leaves a page stale.

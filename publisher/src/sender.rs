@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidings_shared::Event;
+use tidings_shared::{Event, Partitions};
 
 use crate::backoff::Backoff;
 use crate::parcel::Parcel;
@@ -21,7 +21,7 @@ pub(crate) struct Sender {
 /// The most that goes in one attempt, in bytes, so that an attempt fits into its timeout on a slow line too.
 const WINDOW_BYTES: usize = 256 * 1024;
 /// The longest that a gateway's `Retry-After` is heeded: the caller waits meanwhile.
-const LONGEST_ASKED: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(5);
 
 impl Sender {
     /// Sends over `transport`, with up to `retries` attempts after the first.
@@ -72,9 +72,26 @@ impl Sender {
                 results[at] = result;
             }
         }
+        self.count_published(&results);
+        results
+    }
+
+    /// Sends parcels once, in order; one result for each, in their order.
+    pub(crate) async fn send_once(&self, parcels: &[Parcel]) -> Vec<Result<Receipt, Error>> {
+        let results = self.attempt(&parcels.iter().collect::<Vec<_>>()).await;
+        self.count_published(&results);
+        results
+    }
+
+    fn count_published(&self, results: &[Result<Receipt, Error>]) {
         let published = results.iter().filter(|result| result.is_ok()).count();
         self.published.fetch_add(published as u64, Ordering::Relaxed);
-        results
+    }
+
+    /// The number of partitions that events are routed by; `None` where the publisher does not
+    /// route them.
+    pub(crate) fn partitions(&self) -> Option<Partitions> {
+        self.transport.partitions()
     }
 
     /// Opens the connection, with the retries of a publish.

@@ -15,6 +15,8 @@ pub(crate) use {
     problem::Problem,
 };
 
+use tidings_shared::Partitions;
+
 use crate::parcel::{Form, Parcel};
 use crate::store::{RedisUrl, WrongUrl};
 use crate::{Error, ErrorKind, Receipt};
@@ -57,6 +59,14 @@ impl Transport {
         match self {
             Self::Redis(_) | Self::Disabled => Form::Message,
             Self::Http(_) => Form::Json,
+        }
+    }
+
+    /// The number of partitions that events are routed by; `None` where others route them.
+    pub(crate) fn partitions(&self) -> Option<Partitions> {
+        match self {
+            Self::Redis(redis) => Some(redis.partitions()),
+            Self::Http(_) | Self::Disabled => None,
         }
     }
 

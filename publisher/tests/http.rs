@@ -173,6 +173,82 @@ async fn many_go_in_one_request_and_fail_one_by_one() {
     assert_eq!(results[1].as_ref().unwrap_err().invalid().unwrap().field(), "data");
 }
 
+/// A gateway that never takes what is for `orders/away`, and answers each of a list's events by
+/// itself.
+async fn picky() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let record = taken.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let body = read_body(&mut stream).await;
+            let list = body.as_array().cloned().unwrap_or_else(|| vec![body.clone()]);
+            let outcome = |event: &serde_json::Value| {
+                if event["to"] == "orders/away" {
+                    return r#"{"error":{"title":"Unavailable","status":503}}"#.to_owned();
+                }
+                let version = event["version"].as_str().unwrap();
+                record.lock().unwrap().push(format!("{}={version}", event["to"].as_str().unwrap()));
+                RECEIPT.to_owned()
+            };
+            let outcomes: Vec<String> = list.iter().map(outcome).collect();
+            let answer = match (body.is_array(), outcomes[0].starts_with("{\"error")) {
+                (true, _) => answer("207 Multi-Status", &format!("[{}]", outcomes.join(","))),
+                (false, true) => answer("503 Service Unavailable", "{}"),
+                (false, false) => answer("200 OK", RECEIPT),
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (port, taken)
+}
+
+async fn read_body(stream: &mut TcpStream) -> serde_json::Value {
+    let mut request = Vec::new();
+    let mut buffer = [0; 65_536];
+    while !is_whole(&String::from_utf8_lossy(&request)) {
+        let count = stream.read(&mut buffer).await.unwrap();
+        request.extend_from_slice(&buffer[..count]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+/// Waits for a condition, for long.
+async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_gateway_does_not_take_holds_back_its_own_address_alone() {
+    let (port, taken) = picky().await;
+    let publisher = Publisher::builder(format!("http://127.0.0.1:{port}")).lazy().unwrap();
+    let versions = 0..20_usize;
+    for version in versions.clone() {
+        for address in ["orders/away", "orders/1", "orders/2"] {
+            publisher.notify(Event::refresh(address).version(version.to_string()).coalesce(false));
+        }
+        // One after the other, so that most come when one has failed already.
+        let so_far = 2 * (version + 1);
+        eventually("the others get through", || taken.lock().unwrap().len() == so_far).await;
+    }
+    for address in ["orders/1", "orders/2"] {
+        let expected: Vec<String> = versions.clone().map(|version| format!("{address}={version}")).collect();
+        let taken = taken.lock().unwrap();
+        assert_eq!(taken.iter().filter(|one| one.starts_with(address)).cloned().collect::<Vec<_>>(), expected);
+    }
+    eventually("the others are acknowledged", || publisher.stats().published == 40).await;
+    let backlogs = publisher.stats().backlogs;
+    let [backlog] = &backlogs[..] else { panic!("{backlogs:?}") };
+    assert_eq!((backlog.partition, backlog.events), (None, 20));
+    eventually("it is seen to fail", || publisher.stats().backlogs[0].failures > 0).await;
+}
+
 #[tokio::test]
 async fn a_tail_comes_back_where_it_was() {
     let first = "retry: 10\n\nevent: tidings.ready\nid: c1\ndata: {}\n\nid: c2\ndata: {\"topic\":\"a\"}\n\ndata: {\"topic\":\"a\",\"resync\":true}\n\nid: c3\ndata: cut";

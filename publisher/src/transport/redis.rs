@@ -65,6 +65,11 @@ impl Redis {
         self.courier.connect(self.routing.now().keys.iter().map(|keys| keys.slot())).await
     }
 
+    /// The number of partitions that is known now.
+    pub(crate) fn partitions(&self) -> Partitions {
+        self.routing.now().partitions
+    }
+
     /// Sends the parcels once, and again where the store has another count of partitions than was known.
     pub(crate) async fn attempt(&self, parcels: &[&Parcel]) -> Vec<Result<Receipt, Error>> {
         let deadline = self.courier.deadline();

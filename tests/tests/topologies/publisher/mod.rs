@@ -1,5 +1,6 @@
 //! The publisher over topologies: what it was told is published is there, once, whatever happens to a primary.
 
+mod backlog;
 mod cluster;
 mod doubt;
 mod loading;
