@@ -18,9 +18,8 @@ use crate::problem;
 
 /// Adds `/v1/events` and `/v1/poll`.
 pub fn configure(cfg: &mut ServiceConfig) {
-    let get = |path, route| {
-        web::resource(path).route(route).default_service(problem::only("GET")).wrap(from_fn(pages::pages))
-    };
-    cfg.service(get("/v1/events", web::get().to(events::events)));
-    cfg.service(get("/v1/poll", web::get().to(poll::poll)));
+    let events = web::resource("/v1/events").route(web::get().to(events::events));
+    let poll = web::resource("/v1/poll").route(web::get().to(poll::poll)).route(web::head().to(poll::poll));
+    cfg.service(events.default_service(problem::only("GET")).wrap(from_fn(pages::pages)));
+    cfg.service(poll.default_service(problem::only("GET, HEAD")).wrap(from_fn(pages::pages)));
 }
