@@ -50,6 +50,16 @@ pub(super) async fn get(
     }
 }
 
+/// Sends a request to nowhere and reads its answer, so that what comes next is a later request.
+pub(super) async fn warm(link: Box<dyn Link>, host: &str) -> io::Result<Box<dyn Link>> {
+    let mut answer = get(link, host, "/nowhere", &[]).await?;
+    answer.body.all().await?;
+    match answer.body.0 {
+        Inner::Http1(body) if body.buffer.is_empty() => Ok(body.link),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
 type Head = (u16, Vec<(String, String)>, usize);
 
 fn head(buffer: &[u8]) -> io::Result<Option<Head>> {

@@ -74,11 +74,25 @@ impl Session {
         if !body.is_empty() {
             request.send_data(Bytes::copy_from_slice(body.as_bytes()), true).map_err(io::Error::other)?;
         }
-        let (head, stream) = answer.await.map_err(io::Error::other)?.into_parts();
+        self.received(answer.await.map_err(io::Error::other)?, request)
+    }
+
+    fn received(&self, answer: http::Response<RecvStream>, request: SendStream<Bytes>) -> io::Result<Response> {
+        let (head, stream) = answer.into_parts();
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         let body = Body { stream, _request: request, _driver: self.driver.clone() };
         Ok(Response { status: head.status.as_u16(), headers, body: super::Body(Inner::Http2(body)) })
+    }
+
+    /// Begins a POST whose body stops after `begin`, and waits for the answer.
+    pub async fn stall(&self, target: &str, begin: &str) -> io::Result<Response> {
+        let request = http::Request::post(format!("http://{}{target}", self.authority));
+        let request = request.body(()).map_err(io::Error::other)?;
+        let mut requests = self.requests.clone().ready().await.map_err(io::Error::other)?;
+        let (answer, mut request) = requests.send_request(request, false).map_err(io::Error::other)?;
+        request.send_data(Bytes::copy_from_slice(begin.as_bytes()), false).map_err(io::Error::other)?;
+        self.received(answer.await.map_err(io::Error::other)?, request)
     }
 
     /// Whether the server has closed it.

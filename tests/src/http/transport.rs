@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,7 +20,7 @@ pub enum Transport {
     /// By HTTP/1.1, with nothing that keeps the gateway from serving a stream past its HTTP server.
     #[default]
     Lean,
-    /// By HTTP/1.1, with a header that nothing but the whole HTTP server looks at.
+    /// By HTTP/1.1, behind another request on the same connection.
     Server,
     /// By HTTP/2, spoken without being asked to.
     Http2,
@@ -65,7 +66,7 @@ impl Transport {
         let link: Box<dyn Link> = Box::new(socket);
         match self {
             Self::Lean => http1::get(link, &host, target, headers).await,
-            Self::Server => http1::get(link, &host, target, &[headers, &[("Upgrade", "nothing")]].concat()).await,
+            Self::Server => http1::get(http1::warm(link, &host).await?, &host, target, headers).await,
             Self::Http2 => Session::over(link, &host, window).await?.get(target, headers).await,
             Self::Tls(config) => {
                 let link = secure(config, link).await?;
@@ -75,6 +76,15 @@ impl Transport {
                 http1::get(Box::new(link), HOST, target, headers).await
             }
         }
+    }
+
+    /// The bytes of a connection, after its handshake if there is TLS.
+    pub async fn bytes(&self, socket: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+        let link: Box<dyn Link> = Box::new(socket);
+        Ok(match self {
+            Self::Tls(config) => Box::new(secure(config, link).await?),
+            _ => link,
+        })
     }
 
     /// A session of HTTP/2 on this connection, for many streams. Over TLS the server must have agreed to it.
@@ -110,7 +120,7 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lean => "HTTP/1.1",
-            Self::Server => "HTTP/1.1, by the whole server",
+            Self::Server => "HTTP/1.1, behind another request",
             Self::Http2 => "HTTP/2",
             Self::Tls(_) => "TLS",
         })
