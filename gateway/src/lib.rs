@@ -12,7 +12,8 @@
 //! | [`admission`] | how many connections come in | what they follow them for |
 //! | [`stream`] | requests for streams and polls, their bodies | the store |
 //! | `lean` | streams over plain HTTP/1.1, past the HTTP server | what is streamed |
-//! | `http2` | connections of HTTP/2 | what is answered |
+//! | `http1`, `http2` | connections of HTTP/1 and HTTP/2 | what is answered |
+//! | `request` | what every request is held to | what it asks for |
 //! | [`tls`] | the certificate of the public listener | what goes over it |
 //! | [`cors`] | which pages of other origins may read | HTTP |
 //! | [`admin`] | publish, health, metrics | the hub |
@@ -31,6 +32,7 @@ pub mod cors;
 pub mod demo;
 pub mod files;
 pub mod frame;
+mod http1;
 mod http2;
 pub mod hub;
 mod lean;
@@ -38,6 +40,7 @@ pub mod log;
 pub mod metrics;
 pub mod problem;
 pub mod reader;
+mod request;
 mod run;
 mod server;
 pub mod spread;

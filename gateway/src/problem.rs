@@ -27,6 +27,12 @@ pub enum Kind {
     PayloadTooLarge,
     /// The body is not of a type that is understood.
     UnsupportedMediaType,
+    /// The request did not come in time.
+    RequestTimeout,
+    /// The client expects what is not there.
+    ExpectationFailed,
+    /// The head of the request is larger than allowed.
+    HeadTooLarge,
     /// The store is away, or too many are here; the same request may work later, when `Retry-After` says.
     Unavailable,
     /// A mistake of ours.
@@ -44,6 +50,9 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -14,9 +14,11 @@ use crate::admission::{Admission, Limits};
 use crate::config::{self, Config, Drain, StoreUrl};
 use crate::demo::Board;
 use crate::files;
+use crate::http1::Http1Options;
 use crate::hub::HubOptions;
 use crate::metrics::Metrics;
 use crate::reader::{self, ReaderOptions};
+use crate::request::HeadBounds;
 use crate::server::{self, Parts, Public};
 use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
 use crate::stream::StreamLimits;
@@ -93,16 +95,21 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
     let (end_streams, drain) = watch::channel(None);
     let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
     let (life, admission) = (parts.life.clone(), parts.limits.admission.clone());
-    let admin_server = server::admin(listeners.admin, parts.clone())?;
+    let http = Http1Options {
+        head: HeadBounds::for_topics(config.limits.topics),
+        keep_alive: config.server.keep_alive,
+        drain,
+    };
+    let admin_server = server::admin(listeners.admin, parts.clone(), http.clone())?;
     let tls = open_tls(&config, &parts.metrics)?;
     let public_server = server::public(
         Public {
             listener: listeners.public,
             workers: config.server.workers,
             streams: config.limits.streams,
+            http,
             tls,
             board,
-            drain,
         },
         parts,
         hub,

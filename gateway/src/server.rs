@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_http::HttpService;
+use actix_http::Request;
 use actix_server::Server;
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
-use actix_web::dev::AppConfig;
-use actix_web::web::{self, Data};
-use actix_web::{App, HttpServer};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpResponse};
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use socket2::{Domain, Socket, Type};
@@ -17,8 +17,9 @@ use tidings_shared::Partitions;
 use crate::admin::{self, Lifecycle};
 use crate::cors::Origins;
 use crate::demo::{self, Board};
-use crate::http2::{Http2Options, HttpFactory};
-use crate::hub::{self, HubOptions, Told};
+use crate::http1::Http1Options;
+use crate::http2::{Http2Options, HttpFactory, HttpOptions};
+use crate::hub::{self, HubOptions};
 use crate::lean::LeanFactory;
 use crate::metrics::Metrics;
 use crate::problem;
@@ -53,8 +54,8 @@ const BACKLOG: i32 = 4_096;
 /// two. The kernel counts from when it first sends again, a quarter of a second later or more, and its timers are up to an
 /// eighth late.
 const PATIENCE: f64 = 0.8;
-/// How long a client may take to read the end of an answer, before its connection is closed.
-const DISCONNECT: Duration = Duration::from_secs(1);
+/// For how long a client of the admin listener may take nothing of its answer.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(30);
 /// What is left of requests after the streams have ended may take so long.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -90,55 +91,39 @@ pub struct Public {
     pub workers: usize,
     /// The most event streams of one HTTP/2 connection.
     pub streams: u32,
+    /// How requests are read.
+    pub http: Http1Options,
     /// The certificate, if it is to speak HTTPS.
     pub tls: Option<Tls>,
     /// The demo, if it is to serve that.
     pub board: Option<Data<Board>>,
-    /// Tells when the streams are to end.
-    pub drain: Told,
 }
 
 /// The public listener: streams and polls.
 pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<Server> {
-    let Public { listener, workers, streams, tls, board, drain } = public;
+    let Public { listener, workers, streams, http, tls, board } = public;
     give_up_after(hub.heartbeat.mul_f64(PATIENCE), &listener)?;
-    let address = listener.local_addr()?;
     let builder = Server::build()
         .workers(workers)
         // The gate counts. Whoever is over a limit must be let in as far as there, to be told when to come back.
         .max_concurrent_connections(usize::MAX)
         .shutdown_timeout(SHUTDOWN.as_secs())
         .disable_signals();
-    let ending = builder.graceful_shutdown_signal();
-    let heartbeat = hub.heartbeat;
+    let (head, heartbeat) = (http.head, hub.heartbeat);
+    let drain = http.drain.clone();
+    let http2 = Http2Options { head, streams, ping: heartbeat, drain: drain.clone() };
+    let options = HttpOptions { http1: http, http2 };
     let worker = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
         let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.origins.clone(), parts.metrics.clone());
-        let app = || {
-            let app = App::new().configure(|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
-            let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
-            map_config(app, |()| AppConfig::default())
-        };
-        let ending = ending.clone();
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let ending = ending.clone();
-                async move { ending.notified().await }
-            })
-            // Or a client that has left goes unnoticed until the second write after that.
-            .h1_allow_half_closed(false)
-            // Or one that still sends a body which was refused never reads why.
-            .client_disconnect_timeout(DISCONNECT)
-            .local_addr(address)
-            .finish(app());
-        let options = Http2Options { streams, ping: heartbeat, drain: drain.clone() };
-        LeanFactory::new(gate.clone(), tls.clone(), HttpFactory::new(app(), http, options))
+        let app = app(&|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
+        LeanFactory::new(Some(gate.clone()), head, tls.clone(), HttpFactory::new(app, options.clone()))
     };
     Ok(builder.listen("public", listener, worker)?.run())
 }
 
 /// What the public listener serves.
-fn configure(cfg: &mut web::ServiceConfig, parts: &Parts, gate: Gate, board: Option<Data<Board>>) {
+fn configure(cfg: &mut ServiceConfig, parts: &Parts, gate: Gate, board: Option<Data<Board>>) {
     share(cfg, parts);
     cfg.app_data(Data::new(gate)).configure(stream::configure);
     if matches!(parts.store, Store::Memory(_)) {
@@ -150,24 +135,40 @@ fn configure(cfg: &mut web::ServiceConfig, parts: &Parts, gate: Gate, board: Opt
     cfg.default_service(web::to(problem::not_found));
 }
 
-/// The admin listener.
-pub fn admin(listener: TcpListener, parts: Parts) -> std::io::Result<Server> {
-    let app = move || {
-        App::new()
-            .configure(|cfg| share(cfg, &parts))
-            .configure(admin::configure)
-            .default_service(web::to(problem::not_found))
+/// The admin listener, whose requests are read as `http` says.
+pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io::Result<Server> {
+    give_up_after(ADMIN_PATIENCE, &listener)?;
+    let builder = Server::build().workers(1).shutdown_timeout(SHUTDOWN.as_secs()).disable_signals();
+    let head = http.head;
+    let http2 = Http2Options { head, streams: 0, ping: ADMIN_PATIENCE, drain: http.drain.clone() };
+    let options = HttpOptions { http1: http, http2 };
+    let worker = move || {
+        let app = app(&|cfg| {
+            share(cfg, &parts);
+            cfg.configure(admin::configure).default_service(web::to(problem::not_found));
+        });
+        LeanFactory::new(None, head, None, HttpFactory::new(app, options.clone()))
     };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .tcp_nodelay(true)
-        .shutdown_timeout(SHUTDOWN.as_secs())
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+    Ok(builder.listen("admin", listener, worker)?.run())
 }
 
-fn share(cfg: &mut web::ServiceConfig, parts: &Parts) {
+/// An application with these services, as connections call it.
+fn app(
+    configure: &dyn Fn(&mut ServiceConfig),
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse,
+    Error = HttpResponse,
+    InitError = (),
+    Service: 'static,
+    Future: 'static,
+> + use<> {
+    let app = App::new().configure(configure).into_factory();
+    map_config(app.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
+}
+
+fn share(cfg: &mut ServiceConfig, parts: &Parts) {
     cfg.app_data(Data::new(parts.partitions))
         .app_data(Data::new(parts.store.clone()))
         .app_data(Data::new(parts.reader.clone()))

@@ -21,7 +21,7 @@ fn mistakes_are_all_told_and_exit_64() {
     let text = String::from_utf8(output.stderr).unwrap();
     let expected = "\
 tidings-gateway: the configuration has 3 mistakes:
-  limits.topics = \"0\" (TIDINGS_LIMITS__TOPICS): expected a number from 1 to 1000
+  limits.topics = \"0\" (TIDINGS_LIMITS__TOPICS): expected a number from 1 to 192, as more topics do not fit in a request: its head holds 64 KiB at the most
   stream.qeue (--stream.qeue): there is no such setting, did you mean --stream.queue?
   beacon.interval = \"never\" (--beacon.interval): expected a duration from 100ms to 1m, such as 5s
 ";

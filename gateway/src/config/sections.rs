@@ -61,6 +61,8 @@ pub struct Server {
     pub workers: usize,
     /// Proxies that are believed when they say for whom they ask.
     pub trusted_proxies: Proxies,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
 }
 
 /// TLS of the public listener. Either both are given or none.
@@ -223,7 +225,10 @@ impl Default for Server {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
-        Self { listen, workers: cores.min(256), trusted_proxies: Proxies::default() }
+        let trusted_proxies = Proxies::default();
+        // Common balancers keep idle connections for 60 to 75 s, and send a request on one that was just closed.
+        let keep_alive = Duration::from_secs(90);
+        Self { listen, workers: cores.min(256), trusted_proxies, keep_alive }
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Config;
 use super::kind::{
-    Address, Count, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Spread, Switch, Where,
+    Address, Count, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Spread, Switch,
+    Topics, Where,
 };
 
 /// One row: a setting that file, environment and flags can give.
@@ -80,6 +81,7 @@ settings! {
     "server.listen" = server.listen: Address, "Where the public API listens; port 0 takes a free one";
     "server.workers" = server.workers: Count(1..=256), "Worker threads; by default one for each core";
     "server.trusted_proxies" = server.trusted_proxies: Networks, "Whose X-Forwarded-For is believed, as to limits.origin";
+    "server.keep_alive" = server.keep_alive: Span(seconds(1), seconds(3600)), "How long a connection may wait for its next request; longer than balancers keep theirs, or a request now and then becomes a 502";
     "tls.cert" = tls.cert: PathTo, "The certificate, with those that lead to its root, in PEM form; with it the public listener speaks HTTPS only";
     "tls.key" = tls.key: PathTo, "The key of the certificate, in PEM form";
     "cors.origins" = cors.origins: Pages, "Origins besides its own whose pages may open streams and poll; * takes every one, but never with cookies";
@@ -109,7 +111,7 @@ settings! {
     "limits.origin" = limits.origin: Count(0..=1_000_000), "The most connections of this replica from one IPv4 address or IPv6 /64 network; 0 is no limit";
     "limits.rate" = limits.rate: Count(0..=1_000_000), "Connections that a worker thread takes up in a second, the others in turn; 0 is no limit";
     "limits.streams" = limits.streams: Count(1..=10_000), "The most streams of one HTTP/2 connection; browsers open up to 100";
-    "limits.topics" = limits.topics: Count(1..=1000), "The most topics of one connection";
+    "limits.topics" = limits.topics: Topics, "The most topics of one connection";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
     "drain.window" = drain.window: Span(ms(0), seconds(3600)), "After that, over how long its streams end, one by one; 0s is all at once";
     "demo.enabled" = demo.enabled: Switch, "Serve the demo page and its backend; by default only with memory://";

@@ -81,7 +81,7 @@ fn all_mistakes_are_told_at_once() {
     let at = |line: usize| format!("({}:{line})", path(&file));
     let expected = [
         "an argument that is no flag: there is no such setting".to_owned(),
-        "--limits.topics: it needs a value: a number from 1 to 1000".to_owned(),
+        "--limits.topics: it needs a value: a number from 1 to 192, as more".to_owned(),
         format!("store.partitions {}: expected one plain value, not a TOML array", at(7)),
         format!("jwt {}: there is no such setting", at(8)),
         format!("sever.listen {}: there is no such setting, did you mean server.listen?", at(5)),
@@ -122,7 +122,8 @@ fn every_bound_holds() {
         ("limits.user", "0", "-1", "1000000", "1000001"),
         ("limits.origin", "0", "-1", "1000000", "1000001"),
         ("limits.rate", "0", "-1", "1000000", "1000001"),
-        ("limits.topics", "1", "0", "1000", "1001"),
+        ("limits.topics", "1", "0", "192", "193"),
+        ("server.keep_alive", "1s", "999ms", "1h", "61m"),
         ("drain.grace", "0s", "-1s", "10m", "601s"),
         ("drain.window", "0s", "-1s", "1h", "61m"),
         ("auth.insecure", "false", "", "true", "yes"),

@@ -23,8 +23,9 @@ use crate::admission::Places;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Streams beyond those of events, so that a page with all of those open can still poll and fetch.
 const ROOM: u32 = 28;
-/// The largest head of a request.
-const HEAD: u32 = 16 * 1024;
+/// The largest head of a request that is read, as the bounds of requests are smaller: HTTP/2 itself would refuse a larger
+/// one without a word.
+const HEAD: u32 = 256 * 1024;
 /// What a stream may have written that its client has not taken; the rest waits in the connection's queue.
 const SEND_BUFFER: usize = 16 * 1024;
 
@@ -35,7 +36,7 @@ where
     S: Service<Request, Response = ServiceResponse> + 'static,
     S::Error: Into<Response<BoxBody>>,
 {
-    let Http2Options { streams, ping, mut drain } = options;
+    let Http2Options { head, streams, ping, mut drain } = options;
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(streams.saturating_add(ROOM))
@@ -53,7 +54,7 @@ where
             request = connection.accept() => match request {
                 Some(request) => {
                     let (request, answer) = request.map_err(io::Error::other)?;
-                    let exchange = Exchange::new(Rc::clone(&app), places.clone(), peer, 2 * ping);
+                    let exchange = Exchange::new(Rc::clone(&app), places.clone(), peer, 2 * ping, head);
                     actix_web::rt::spawn(exchange.run(request, answer));
                 }
                 None => return Ok(()),

@@ -13,7 +13,7 @@ const ENOUGH: usize = 16 * 1024;
 type Next = Option<Result<Bytes, <BoxBody as MessageBody>::Error>>;
 
 /// A body whose chunks are joined as far as they are ready.
-pub(super) struct Joined {
+pub(crate) struct Joined {
     body: BoxBody,
     /// What came behind chunks that were joined, and is no chunk: the end, or a failure.
     end: Option<Next>,
@@ -21,12 +21,12 @@ pub(super) struct Joined {
 
 impl Joined {
     /// Joins the chunks of `body`.
-    pub(super) fn new(body: BoxBody) -> Self {
+    pub(crate) fn new(body: BoxBody) -> Self {
         Self { body, end: None }
     }
 
     /// All that is ready, but not much more than a frame holds. A chunk that comes alone is not copied.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
         if let Some(end) = self.end.take() {
             return Poll::Ready(end);
         }

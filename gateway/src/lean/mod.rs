@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
 use actix_http::Protocol;
 use actix_service::{Service, ServiceFactory};
@@ -24,19 +24,27 @@ use tokio::time::timeout;
 
 pub use self::io::Io;
 
-use self::head::Head;
+use self::head::{Head, Manner};
 use self::socket::Scratch;
 use self::writer::Writer;
+use crate::http1::HEAD;
+use crate::request::HeadBounds;
 use crate::stream::{Asked, Gate, Stream};
 use crate::tls::{self, Tls};
 
-/// What the HTTP server takes: a connection, the version that it speaks, and whose it is.
-pub type Connection = (Io, Protocol, Option<SocketAddr>);
+/// What the HTTP server takes.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its bytes.
+    pub io: Io,
+    /// The version that it speaks.
+    pub protocol: Protocol,
+    /// Whose it is.
+    pub peer: Option<SocketAddr>,
+    /// When it could begin to speak.
+    pub since: Instant,
+}
 
-/// How long the head of a request may take; after that the HTTP server waits for it, and loses patience.
-const HEAD: Duration = Duration::from_secs(5);
-/// The largest head that is read here.
-const MOST: usize = 16 * 1024;
 /// Connections that a worker takes before its streams get their turn: a storm of thousands comes in between their writes,
 /// not before them.
 const TURN: usize = 16;
@@ -46,15 +54,17 @@ const READ: usize = 4 * 1024;
 /// Makes a worker's [`Lean`].
 #[derive(Debug)]
 pub struct LeanFactory<H> {
-    gate: Gate,
+    gate: Option<Gate>,
+    bounds: HeadBounds,
     tls: Option<Tls>,
     http: H,
 }
 
 impl<H> LeanFactory<H> {
-    /// Streams come from `gate`; `http` gets every other connection. With `tls` that is every one, after its handshake.
-    pub fn new(gate: Gate, tls: Option<Tls>, http: H) -> Self {
-        Self { gate, tls, http }
+    /// Streams come from `gate`, if this listener has them, and their heads are no larger than `bounds`; `http` gets every
+    /// other connection. With `tls` that is every one, after its handshake.
+    pub fn new(gate: Option<Gate>, bounds: HeadBounds, tls: Option<Tls>, http: H) -> Self {
+        Self { gate, bounds, tls, http }
     }
 }
 
@@ -72,9 +82,11 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let (gate, tls, http) = (self.gate.clone(), self.tls.clone(), self.http.new_service(()));
+        let (gate, bounds, tls) = (self.gate.clone(), self.bounds, self.tls.clone());
+        let http = self.http.new_service(());
         Box::pin(async move {
-            Ok(Lean { gate, tls, http: Rc::new(http.await?), scratch: Scratch::default(), taken: Cell::new(0) })
+            let (scratch, taken) = (Scratch::default(), Cell::new(0));
+            Ok(Lean { gate, bounds, tls, http: Rc::new(http.await?), scratch, taken })
         })
     }
 }
@@ -82,7 +94,8 @@ where
 /// A worker's service: takes connections.
 #[derive(Debug)]
 pub struct Lean<S> {
-    gate: Gate,
+    gate: Option<Gate>,
+    bounds: HeadBounds,
     tls: Option<Tls>,
     http: Rc<S>,
     scratch: Scratch,
@@ -109,15 +122,15 @@ where
 
     fn call(&self, socket: TcpStream) -> Self::Future {
         self.taken.set(self.taken.get() + 1);
-        let (gate, tls) = (self.gate.clone(), self.tls.clone());
+        let (gate, bounds, tls) = (self.gate.clone(), self.bounds, self.tls.clone());
         let (http, scratch) = (Rc::clone(&self.http), Rc::clone(&self.scratch));
         // Boxed one by one: a stream lives for hours, and must not hold the room that its beginning took, nor that of
         // a connection of the HTTP server.
         Box::pin(async move {
-            let begun: LocalBoxFuture<'_, Begun> = Box::pin(begin(socket, gate, tls));
+            let begun: LocalBoxFuture<'_, Begun> = Box::pin(begin(socket, gate, bounds, tls));
             match begun.await {
-                Begun::Stream(socket, stream) => {
-                    Writer::new(socket, stream, scratch).await;
+                Begun::Stream(socket, stream, manner) => {
+                    Writer::new(socket, stream, manner, scratch).await;
                     Ok(())
                 }
                 Begun::Other(connection) => {
@@ -133,19 +146,19 @@ where
 
 /// How a connection begins.
 enum Begun {
-    Stream(TcpStream, Stream),
+    Stream(TcpStream, Stream, Manner),
     Other(Connection),
     Gone,
 }
 
-async fn begin(socket: TcpStream, gate: Gate, tls: Option<Tls>) -> Begun {
+async fn begin(socket: TcpStream, gate: Option<Gate>, bounds: HeadBounds, tls: Option<Tls>) -> Begun {
     let _delays_nothing = socket.set_nodelay(true);
     let peer = socket.peer_addr().ok();
     if let Some(tls) = tls {
         return match tls.accept(socket).await {
             Ok(stream) => {
                 let protocol = if tls::is_http2(&stream) { Protocol::Http2 } else { Protocol::Http1 };
-                Begun::Other((Io::tls(stream), protocol, peer))
+                Begun::Other(Connection { io: Io::tls(stream), protocol, peer, since: Instant::now() })
             }
             Err(error) => {
                 tracing::debug!(?peer, %error, "a TLS handshake failed");
@@ -153,15 +166,19 @@ async fn begin(socket: TcpStream, gate: Gate, tls: Option<Tls>) -> Begun {
             }
         };
     }
-    let mut seen = Vec::new();
-    let first = match timeout(HEAD, read_head(&socket, &mut seen, &gate)).await {
+    let (mut seen, since) = (Vec::new(), Instant::now());
+    let first = match &gate {
+        Some(gate) => timeout(HEAD, read_head(&socket, &mut seen, gate, bounds)).await,
+        None => Ok(Ok(First::Other(Protocol::Http1))),
+    };
+    let first = match first {
         Ok(Err(Closed)) => return Begun::Gone,
         Ok(Ok(first)) => first,
         Err(_slow) => First::Other(Protocol::Http1),
     };
     match first {
-        First::Stream(stream) => Begun::Stream(socket, stream),
-        First::Other(protocol) => Begun::Other((Io::new(socket, seen), protocol, peer)),
+        First::Stream(stream, manner) => Begun::Stream(socket, stream, manner),
+        First::Other(protocol) => Begun::Other(Connection { io: Io::new(socket, seen), protocol, peer, since }),
     }
 }
 
@@ -170,23 +187,24 @@ struct Closed;
 
 /// What a connection begins with.
 enum First {
-    Stream(Stream),
+    Stream(Stream, Manner),
     Other(Protocol),
 }
 
 /// Reads until it is certain what the connection begins with; the stream, if it asks for one that can be had. What is
 /// wrong with a request the HTTP server tells.
-async fn read_head(socket: &TcpStream, seen: &mut Vec<u8>, gate: &Gate) -> Result<First, Closed> {
+async fn read_head(socket: &TcpStream, seen: &mut Vec<u8>, gate: &Gate, bounds: HeadBounds) -> Result<First, Closed> {
     let peer = socket.peer_addr().ok().map(|peer| peer.ip());
     loop {
         read_some(socket, seen).await?;
-        match head::read(seen) {
-            Head::Stream(asked) => {
-                return Ok(gate.stream(Asked { peer, ..asked }).map_or(First::Other(Protocol::Http1), First::Stream));
+        match head::read(seen, bounds) {
+            Head::Stream(asked, manner) => {
+                let stream = gate.stream(Asked { peer, ..asked });
+                return Ok(stream.map_or(First::Other(Protocol::Http1), |stream| First::Stream(stream, manner)));
             }
             Head::Http2 => return Ok(First::Other(Protocol::Http2)),
-            Head::Partial if seen.len() < MOST => {}
-            Head::Partial | Head::Other => return Ok(First::Other(Protocol::Http1)),
+            Head::Partial => {}
+            Head::Other => return Ok(First::Other(Protocol::Http1)),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::head::Manner;
 use super::socket::{Scratch, Socket};
 use crate::cors::Grant;
 use crate::hub::{Filled, OpenConnection, Outlet};
@@ -28,9 +29,9 @@ pub struct Writer {
 
 impl Writer {
     /// The writer of `stream`; `tcp` has read the request.
-    pub fn new(tcp: TcpStream, stream: Stream, scratch: Scratch) -> Self {
+    pub fn new(tcp: TcpStream, stream: Stream, manner: Manner, scratch: Scratch) -> Self {
         let Stream { connection, first, grant } = stream;
-        let mut begin = head(&grant).into_bytes();
+        let mut begin = head(&grant, manner).into_bytes();
         begin.extend_from_slice(format!("{:x}\r\n", first.len()).as_bytes());
         begin.extend_from_slice(&first);
         begin.extend_from_slice(b"\r\n");
@@ -72,8 +73,11 @@ impl Future for Writer {
 }
 
 /// The head of the answer, as the HTTP server writes it.
-fn head(grant: &Grant) -> String {
+fn head(grant: &Grant, manner: Manner) -> String {
     let mut head = String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n");
+    if manner == Manner::Close {
+        head.push_str("connection: close\r\n");
+    }
     for (name, value) in HEADERS.into_iter().chain(grant.headers()) {
         let _written = write!(head, "{name}: {value}\r\n");
     }

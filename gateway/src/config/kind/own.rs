@@ -12,6 +12,7 @@ use crate::admission::Proxies;
 use crate::config::store_url::WrongUrl;
 use crate::config::{LogFormat, StoreUrl};
 use crate::cors::{Origins, WrongOrigin};
+use crate::request::HeadBounds;
 use crate::spread::{self, Spreads};
 
 /// The URL of the store: the one setting with a secret in it.
@@ -73,6 +74,27 @@ impl Kind for Parts {
 
     fn allowed(&self) -> String {
         format!("a number from 1 to {}", limits::PARTITIONS)
+    }
+}
+
+/// The count of topics of a connection. All have to fit in the head of its request.
+pub(in crate::config) struct Topics;
+
+impl Kind for Topics {
+    type Value = usize;
+
+    fn read(&self, text: &str) -> Result<usize, String> {
+        let value = text.parse().ok().filter(|count| (1..=HeadBounds::MAX_TOPICS).contains(count));
+        value.ok_or_else(|| self.allowed())
+    }
+
+    fn show(&self, value: &usize) -> toml::Value {
+        i64::try_from(*value).map_or_else(|_| value.to_string().into(), toml::Value::Integer)
+    }
+
+    fn allowed(&self) -> String {
+        let most = HeadBounds::MAX_TOPICS;
+        format!("a number from 1 to {most}, as more topics do not fit in a request: its head holds 64 KiB at the most")
     }
 }
 
