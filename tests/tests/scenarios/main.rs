@@ -1,6 +1,7 @@
 //! End to end: real gateways, a real Redis, strict clients. A module is a theme; each test has servers of its own.
 
 mod bad_input;
+mod connections;
 mod cors;
 mod databases;
 mod dead_peers;
@@ -19,6 +20,7 @@ mod options;
 mod poll;
 mod proxies;
 mod query;
+mod raw_requests;
 mod readiness;
 mod replay;
 mod retention;
