@@ -27,6 +27,8 @@ pub enum Kind {
     PayloadTooLarge,
     /// The body is not of a type that is understood.
     UnsupportedMediaType,
+    /// The listener is not called as the request calls it.
+    Misdirected,
     /// The request did not come in time.
     RequestTimeout,
     /// The client expects what is not there.
@@ -50,6 +52,7 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -19,7 +19,7 @@ use crate::hub::HubOptions;
 use crate::metrics::Metrics;
 use crate::reader::{self, ReaderOptions};
 use crate::request::HeadBounds;
-use crate::server::{self, Parts, Public};
+use crate::server::{self, Hosts, Parts, Public};
 use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
 use crate::stream::StreamLimits;
 use crate::tls::Tls;
@@ -81,6 +81,7 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         life: Lifecycle::default(),
         limits: limits(&config),
         origins: config.cors.origins.clone(),
+        hosts: Hosts { public: config.server.hosts.clone(), admin: config.admin.hosts.clone() },
     };
     let hub = HubOptions {
         gateway: gateway.clone(),

@@ -7,6 +7,7 @@ use actix_http::Request;
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse};
 #[cfg(target_os = "linux")]
@@ -24,6 +25,7 @@ use crate::lean::LeanFactory;
 use crate::metrics::Metrics;
 use crate::problem;
 use crate::reader::ReaderHandle;
+use crate::request::{HostNames, HostRule, guard_hosts};
 use crate::store::Store;
 use crate::stream::{self, Gate, StreamLimits};
 use crate::tls::Tls;
@@ -45,6 +47,17 @@ pub struct Parts {
     pub limits: StreamLimits,
     /// Whose pages may read.
     pub origins: Origins,
+    /// By which names the listeners may be called.
+    pub hosts: Hosts,
+}
+
+/// By which names the listeners may be called, besides `localhost` and IP addresses.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    /// The public one, for writes.
+    pub public: HostNames,
+    /// The admin one.
+    pub admin: HostNames,
 }
 
 /// Connections that wait to be accepted: what a gateway that ended had comes back at once.
@@ -125,6 +138,7 @@ pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<
 /// What the public listener serves.
 fn configure(cfg: &mut ServiceConfig, parts: &Parts, gate: Gate, board: Option<Data<Board>>) {
     share(cfg, parts);
+    cfg.app_data(Data::new(HostRule::public(parts.hosts.public.clone())));
     cfg.app_data(Data::new(gate)).configure(stream::configure);
     if matches!(parts.store, Store::Memory(_)) {
         admin::configure_publish(cfg);
@@ -145,7 +159,10 @@ pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io
     let worker = move || {
         let app = app(&|cfg| {
             share(cfg, &parts);
-            cfg.configure(admin::configure).default_service(web::to(problem::not_found));
+            cfg.app_data(Data::new(HostRule::admin(parts.hosts.admin.clone())));
+            // A scope, so that whatever is asked is held to the rule, what is not there too.
+            let all = web::scope("").wrap(from_fn(guard_hosts)).configure(admin::configure);
+            cfg.service(all.default_service(web::to(problem::not_found)));
         });
         LeanFactory::new(None, head, None, HttpFactory::new(app, options.clone()))
     };

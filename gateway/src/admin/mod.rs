@@ -7,10 +7,12 @@ mod scrape;
 use actix_web::Route;
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
 pub use self::health::Lifecycle;
 use crate::problem;
+use crate::request::guard_hosts;
 
 /// Adds the admin API.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -36,6 +38,7 @@ pub fn configure_publish(cfg: &mut ServiceConfig) {
         web::resource("/v1/publish")
             .app_data(web::PayloadConfig::new(publish::BODY))
             .route(web::post().to(publish::publish))
-            .default_service(problem::only("POST")),
+            .default_service(problem::only("POST"))
+            .wrap(from_fn(guard_hosts)),
     );
 }

@@ -1,7 +1,6 @@
 //! `POST /v1/publish`: one event, or an array of them.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HOST, ORIGIN};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
@@ -33,7 +32,6 @@ pub async fn publish(
     metrics: Data<Metrics>,
 ) -> Result<HttpResponse, Problem> {
     let body = body.map_err(|error| unread(&error))?;
-    check_origin(&request)?;
     check_content_type(&request)?;
     match parse(&body).inspect_err(|_| metrics.add_publishes(Publish::Invalid, 1))? {
         Parsed::One(event) => {
@@ -84,21 +82,6 @@ fn unread(error: &actix_web::Error) -> Problem {
         }
         _ => Problem::new(Kind::BadRequest, format!("the body could not be read: {error}")),
     }
-}
-
-/// Services send no `Origin`. A page of another site that does could publish through the browser of someone who can
-/// reach this listener, as any page may send a plain POST anywhere.
-fn check_origin(request: &HttpRequest) -> Result<(), Problem> {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = header(ORIGIN) else { return Ok(()) };
-    let same = origin.split_once("://").map(|(_, host)| host) == header(HOST);
-    if same {
-        return Ok(());
-    }
-    Err(Problem::new(
-        Kind::Forbidden,
-        format!("a page of {origin} may not publish; services may, and they send no Origin"),
-    ))
 }
 
 /// JSON, or what `curl -d` says unless it is told otherwise. What is meant as another format is not guessed at.

@@ -13,6 +13,7 @@ use super::StoreUrl;
 use crate::admission::Proxies;
 use crate::cors::Origins;
 use crate::files;
+use crate::request::HostNames;
 use crate::spread::Spreads;
 use crate::tls::Paths;
 use crate::without::Without;
@@ -63,6 +64,8 @@ pub struct Server {
     pub trusted_proxies: Proxies,
     /// How long a connection may wait for its next request.
     pub keep_alive: Duration,
+    /// Names by which it may be called to change something.
+    pub hosts: HostNames,
 }
 
 /// TLS of the public listener. Either both are given or none.
@@ -94,6 +97,8 @@ pub struct Cors {
 pub struct Admin {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Names by which it may be called.
+    pub hosts: HostNames,
 }
 
 /// Where events are kept and passed on.
@@ -228,13 +233,13 @@ impl Default for Server {
         let trusted_proxies = Proxies::default();
         // Common balancers keep idle connections for 60 to 75 s, and send a request on one that was just closed.
         let keep_alive = Duration::from_secs(90);
-        Self { listen, workers: cores.min(256), trusted_proxies, keep_alive }
+        Self { listen, workers: cores.min(256), trusted_proxies, keep_alive, hosts: HostNames::default() }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)), hosts: HostNames::default() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::kind::{
-    Address, Count, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Spread, Switch,
+    Address, Count, Hosts, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Spread, Switch,
     Topics, Where,
 };
 
@@ -82,10 +82,12 @@ settings! {
     "server.workers" = server.workers: Count(1..=256), "Worker threads; by default one for each core";
     "server.trusted_proxies" = server.trusted_proxies: Networks, "Whose X-Forwarded-For is believed, as to limits.origin";
     "server.keep_alive" = server.keep_alive: Span(seconds(1), seconds(3600)), "How long a connection may wait for its next request; longer than balancers keep theirs, or a request now and then becomes a 502";
+    "server.hosts" = server.hosts: Hosts, "Names by which the public listener may be called to publish and to change the demo, besides IP addresses and localhost";
     "tls.cert" = tls.cert: PathTo, "The certificate, with those that lead to its root, in PEM form; with it the public listener speaks HTTPS only";
     "tls.key" = tls.key: PathTo, "The key of the certificate, in PEM form";
     "cors.origins" = cors.origins: Pages, "Origins besides its own whose pages may open streams and poll; * takes every one, but never with cookies";
     "admin.listen" = admin.listen: Address, "Where publish, health and metrics listen; never let the outside reach it";
+    "admin.hosts" = admin.hosts: Hosts, "Names by which the admin listener may be called, besides IP addresses and localhost; any other name could be that of a web page";
     "store.url" = store.url: Where, "Where events are kept: in this process, or in Redis";
     "store.tls.ca" = store.tls.ca: PathTo, "The authorities to trust for a rediss:// store, in PEM form; by default those of the system";
     "store.tls.cert" = store.tls.cert: PathTo, "The certificate to show to the store, if it asks for one, in PEM form; read again with each connection";

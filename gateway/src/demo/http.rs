@@ -2,12 +2,14 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, Path, Payload};
 use serde::Serialize;
 
 use super::board::Board;
 use super::change::Change;
 use crate::problem::{Kind, Problem, only};
+use crate::request::guard_hosts;
 
 /// An order is some 100 bytes of JSON.
 const BODY_BYTES: usize = 4096;
@@ -16,7 +18,7 @@ const BODY_BYTES: usize = 4096;
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let orders = web::resource("/demo/orders").route(web::get().to(list)).default_service(only("GET"));
     let order = web::resource("/demo/orders/{id}").route(web::get().to(get)).route(web::put().to(put));
-    cfg.service(orders).service(order.default_service(only("GET, PUT")));
+    cfg.service(orders).service(order.default_service(only("GET, PUT")).wrap(from_fn(guard_hosts)));
 }
 
 async fn list(board: Data<Board>) -> HttpResponse {

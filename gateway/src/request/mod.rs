@@ -3,8 +3,11 @@
 
 mod bounds;
 mod check;
+mod hosts;
 mod patience;
 
 pub use bounds::HeadBounds;
 pub(crate) use check::{check, check_target, is_host};
+pub(crate) use hosts::guard_hosts;
+pub use hosts::{HostNames, HostRule, WrongHostName};
 pub(crate) use patience::Patience;

@@ -11,6 +11,7 @@ mod every;
 mod fanout;
 mod follows;
 mod herd;
+mod hosts;
 mod http2;
 mod limits;
 mod logging;

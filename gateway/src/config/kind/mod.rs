@@ -3,7 +3,7 @@
 mod own;
 mod plain;
 
-pub(super) use own::{Level, Line, Name, Networks, Pages, Parts, Spread, Topics, Where};
+pub(super) use own::{Hosts, Level, Line, Name, Networks, Pages, Parts, Spread, Topics, Where};
 pub(super) use plain::{Address, Count, Millis, PathTo, Size, Span, Switch};
 
 /// One kind of value. What [`Kind::show`] gives, [`Kind::read`] takes, unless a secret was masked.

@@ -12,7 +12,7 @@ use crate::admission::Proxies;
 use crate::config::store_url::WrongUrl;
 use crate::config::{LogFormat, StoreUrl};
 use crate::cors::{Origins, WrongOrigin};
-use crate::request::HeadBounds;
+use crate::request::{HeadBounds, HostNames, WrongHostName};
 use crate::spread::{self, Spreads};
 
 /// The URL of the store: the one setting with a secret in it.
@@ -95,6 +95,25 @@ impl Kind for Topics {
     fn allowed(&self) -> String {
         let most = HeadBounds::MAX_TOPICS;
         format!("a number from 1 to {most}, as more topics do not fit in a request: its head holds 64 KiB at the most")
+    }
+}
+
+/// Names of a listener.
+pub(in crate::config) struct Hosts;
+
+impl Kind for Hosts {
+    type Value = HostNames;
+
+    fn read(&self, text: &str) -> Result<HostNames, String> {
+        text.parse().map_err(|error: WrongHostName| error.to_string())
+    }
+
+    fn show(&self, value: &HostNames) -> toml::Value {
+        value.to_string().into()
+    }
+
+    fn allowed(&self) -> String {
+        HostNames::ALLOWED.into()
     }
 }
 
