@@ -59,7 +59,8 @@ pub struct Prepared {
     pub addresses: Vec<Address>,
     /// The encoded [`Message`].
     pub message: String,
-    /// The idempotency key, if the caller gave one.
+    /// The idempotency key, if the caller gave one;
+    /// [`idempotency_scope`](crate::keys::idempotency_scope) is how the store knows it.
     pub key: Option<String>,
     /// Whether a newer event of the same addresses may take its place while it waits.
     pub coalesce: bool,
@@ -117,7 +118,9 @@ impl Event {
         self
     }
 
-    /// An idempotency key: of all events published with one key within ten minutes, the first counts.
+    /// An idempotency key: of all events published with one key to the same addresses within ten
+    /// minutes, the first counts, whatever the others say. The order of the addresses does not
+    /// matter.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());

@@ -9,13 +9,15 @@
 //! | `{ns:p}:t:<topic>` | stream and channel | events of a topic, newest `events` of them, gone `age` after the newest |
 //! | `{ns:p}:u:<user>` | stream and channel | the same for a user |
 //! | `{ns:p}:u:<user>/<topic>` | stream and channel | the same for a user's topic; user ids have no `/` |
-//! | `{ns:p}:k:<key>` | string | idempotency key → id, gone after ten minutes |
+//! | `{ns:p}:k:<key>` | string | idempotency key ([`idempotency_scope`], or one made up for retries) → id, gone after ten minutes |
 //! | `{ns:p}:b:<gateway>` | channel | beacons of one gateway |
 
-use std::fmt;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use crc::{CRC_16_XMODEM, Crc};
+use sha2::{Digest, Sha256};
 
 use crate::{Address, Invalid, Partition, limits};
 
@@ -105,7 +107,8 @@ impl Keys {
         format!("@{}", name.strip_prefix("u:")?).parse().ok()
     }
 
-    /// An idempotency key.
+    /// An idempotency key: the [`idempotency_scope`] of a caller's, or one that a publisher made up
+    /// for its retries.
     pub fn idempotency(&self, key: &str) -> String {
         format!("{}k:{key}", self.tag)
     }
@@ -114,6 +117,31 @@ impl Keys {
     pub fn beacon(&self, gateway: &str) -> String {
         format!("{}b:{gateway}", self.tag)
     }
+}
+
+/// Half of a SHA-256, in bytes: enough that no two scopes meet.
+const SCOPE_BYTES: usize = 16;
+
+/// The name under which the store remembers a caller's idempotency key for an event with these
+/// addresses, the same in each partition that the event goes to.
+///
+/// It is the first half of the SHA-256, in hexadecimal, of the key and of each address without
+/// doubles, sorted by their bytes, each line ended by a line feed. So one key for two events of one
+/// change that go to other addresses counts for each of them. Publishers before this rule use
+/// the key itself: a retry by one of these is another event, which is delivered twice.
+pub fn idempotency_scope(key: &str, addresses: &[Address]) -> String {
+    let addresses: BTreeSet<String> = addresses.iter().map(Address::to_string).collect();
+    let mut hash = Sha256::new();
+    for line in std::iter::once(key).chain(addresses.iter().map(String::as_str)) {
+        hash.update(line);
+        hash.update("\n");
+    }
+    let mut scope = String::with_capacity(2 * SCOPE_BYTES);
+    for byte in hash.finalize().iter().take(SCOPE_BYTES) {
+        // Writing to a String cannot fail.
+        let _ = write!(scope, "{byte:02x}");
+    }
+    scope
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tidings_shared::cursor::Place;
-use tidings_shared::keys::Namespace;
+use tidings_shared::keys::{Namespace, idempotency_scope};
 use tidings_shared::message::{Delivered, data};
 use tidings_shared::script::{self, Beacon, Call, Claim, Mark, MarkLeft, Publish, Span, Step};
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Message, Partitions, Retention, entry};
@@ -121,6 +121,16 @@ fn keys_and_channels() {
                 "stream and channel": keys.stream(&address),
             }));
         }
+    }
+    let scopes: [(&str, &[&str]); 4] = [
+        ("order 42: paid", &["orders/42"]),
+        ("order 42: paid", &["orders/42", "@alice/orders"]),
+        ("order 42: paid", &["@alice/orders", "orders/42", "@alice/orders"]),
+        ("rev 9 – ß", &["@zoë/inbox", "Orders/42"]),
+    ];
+    for (key, texts) in scopes {
+        let addresses: Vec<Address> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        lines.push(json!({"key": key, "addresses": texts, "scope": idempotency_scope(key, &addresses)}));
     }
     check("keys.jsonl", &lines);
 }

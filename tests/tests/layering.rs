@@ -57,7 +57,17 @@ fn gateway_to_publisher_to_shared() {
 fn shared_depends_on_nothing_that_runs() {
     assert_eq!(
         declared()["tidings-shared"],
-        set(&["base64", "crc", "crc32fast", "humantime", "percent-encoding", "serde", "serde_json", "thiserror"])
+        set(&[
+            "base64",
+            "crc",
+            "crc32fast",
+            "humantime",
+            "percent-encoding",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror"
+        ])
     );
 }
 
