@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tidings_shared::event::Prepared;
+use tidings_shared::keys::idempotency_scope;
 use tidings_shared::{Address, Event, Message};
 
 use crate::Error;
@@ -27,7 +28,7 @@ pub(crate) struct Parcel {
 /// An idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// The caller's own.
+    /// The caller's own; in the form of [`Form::Message`] its scope.
     Given(String),
     /// Made up for the retries of one call.
     MadeUp(String),
@@ -69,6 +70,11 @@ impl Parcel {
             (Form::Message, _) => prepared.message,
             (Form::Json, Some(Key::MadeUp(key))) => json(&event.key(key))?,
             (Form::Json, _) => json(&event)?,
+        };
+        // A gateway gets the key as it was given, and finds the scope itself.
+        let key = match (form, key) {
+            (Form::Message, Some(Key::Given(key))) => Some(Key::Given(idempotency_scope(&key, &prepared.addresses))),
+            (_, key) => key,
         };
         Ok(Self { addresses: prepared.addresses, body, key, slot, slot_end })
     }

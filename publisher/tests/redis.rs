@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use server::proxy::Proxy;
 use server::{Server, command, run, until};
 use tidings_publisher::{ErrorKind, Event, Partitions, Publisher};
-use tidings_shared::keys::Namespace;
+use tidings_shared::keys::{Namespace, idempotency_scope};
 use tidings_shared::message::Delivered;
 use tidings_shared::script::{self, Claim, Step};
 use tidings_shared::{Epoch, Message};
@@ -116,8 +116,27 @@ async fn a_key_publishes_once() {
     let again = publisher.clone().publish(Event::refresh("a").key("k")).await.unwrap();
     assert_eq!((first.duplicate, again.duplicate, &first.ids), (false, true, &again.ids));
     assert_eq!(command::<usize>(&mut redis, "XLEN {tidings:0}:t:a").await, 1);
-    let age: u64 = command(&mut redis, "PTTL {tidings:0}:k:k").await;
+    let [key] = &command::<Vec<String>>(&mut redis, "KEYS *:k:*").await[..] else { panic!("one key") };
+    let scope = idempotency_scope("k", &["a".parse().unwrap()]);
+    assert_eq!(*key, format!("{{tidings:0}}:k:{scope}"));
+    let age: u64 = command(&mut redis, &format!("PTTL {key}")).await;
     assert!((590_000..=600_000).contains(&age), "{age}");
+}
+
+#[tokio::test]
+async fn one_key_for_other_addresses_is_another_event() {
+    let server = Server::start();
+    let publisher = Publisher::builder(server.url()).partitions(Partitions::new(2).unwrap()).connect().await.unwrap();
+    let events = || {
+        let both = (0..20).fold(Event::refresh("n/0"), |event, n| event.also_to(format!("n/{n}")));
+        [Event::refresh("n/0"), Event::refresh("@alice/orders"), both].map(|event| event.key("k"))
+    };
+    let first = publisher.publish_all(events().into()).await;
+    let again = publisher.publish_all(events().into()).await;
+    for (first, again) in first.iter().zip(&again) {
+        let (first, again) = (first.as_ref().unwrap(), again.as_ref().unwrap());
+        assert_eq!((first.duplicate, again.duplicate, &first.ids), (false, true, &again.ids));
+    }
 }
 
 #[tokio::test]
@@ -246,7 +265,8 @@ async fn an_event_goes_to_the_partition_of_each_address() {
         assert_eq!(command::<usize>(&mut redis, &format!("XLEN {{shop:{partition}}}:j")).await, 1);
     }
     // As if the first call had come to one partition only: a retry with the key completes it.
-    command::<()>(&mut redis, "DEL {shop:1}:k:k").await;
+    let [key] = &command::<Vec<String>>(&mut redis, "KEYS {shop:1}:k:*").await[..] else { panic!("one key") };
+    command::<()>(&mut redis, &format!("DEL {key}")).await;
     let events = (0..20).fold(Event::refresh("n/0"), |event, n| event.also_to(format!("n/{n}")));
     assert!(!publisher.publish(events.key("k")).await.unwrap().duplicate);
     assert_eq!(command::<usize>(&mut redis, "XLEN {shop:0}:j").await, 1);

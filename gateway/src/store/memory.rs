@@ -44,6 +44,7 @@ impl std::fmt::Debug for Clock {
 #[derive(Debug, Default)]
 struct State {
     logs: Vec<Log>,
+    /// The receipts of events with a key, by the scopes of these.
     keys: HashMap<String, Receipt>,
     /// When each key became known, oldest first.
     known_since: VecDeque<(u64, String)>,
@@ -92,16 +93,17 @@ impl MemoryStore {
     pub fn publish(&self, event: &Event) -> Result<Receipt, Invalid> {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let prepared = event.prepare(&time)?;
+        let scope = prepared.key.as_deref().map(|key| keys::idempotency_scope(key, &prepared.addresses));
         let mut state = self.shared.lock();
         let now = self.shared.now();
         state.forget_keys(now);
-        if let Some(known) = prepared.key.as_ref().and_then(|key| state.keys.get(key)) {
+        if let Some(known) = scope.as_ref().and_then(|scope| state.keys.get(scope)) {
             return Ok(Receipt { duplicate: true, ..known.clone() });
         }
         let receipt = self.shared.append(&mut state, &prepared);
-        if let Some(key) = prepared.key {
-            state.known_since.push_back((now, key.clone()));
-            state.keys.insert(key, receipt.clone());
+        if let Some(scope) = scope {
+            state.known_since.push_back((now, scope.clone()));
+            state.keys.insert(scope, receipt.clone());
         }
         Ok(receipt)
     }

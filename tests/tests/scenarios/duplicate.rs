@@ -16,6 +16,19 @@ async fn one_delivery(client: &Client, source: &Source) {
     assert!(!other.duplicate && other.ids > first.ids);
     client.got(3).await;
     assert_eq!(client.record().serials(), [1, 3], "{}", client.record());
+    // One change, told to other addresses under the same key: another event, of which each address
+    // is heard.
+    for (serial, to) in [(4, vec!["b"]), (5, vec!["a", "b"])] {
+        let receipt = source.send(event(&to, serial, 0).key("order 1 paid")).await.unwrap();
+        assert!(!receipt.duplicate, "{to:?}: {receipt:?}");
+        assert_eq!(receipt.ids.keys().collect::<Vec<_>>(), to, "an answer names what is stored");
+        assert!(!first.ids.values().any(|id| receipt.ids.values().any(|other| other == id)), "{receipt:?}");
+    }
+    // In another order, and with doubles: the same addresses.
+    let again = source.send(event(&["b", "a", "b"], 6, 0).key("order 1 paid")).await.unwrap();
+    assert!(again.duplicate, "{again:?}");
+    client.got(5).await;
+    assert_eq!(client.record().serials(), [1, 3, 5], "{}", client.record());
 }
 
 #[tokio::test]

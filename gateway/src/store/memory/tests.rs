@@ -171,6 +171,17 @@ fn a_known_key_publishes_nothing_again_until_it_is_forgotten() {
     assert_eq!((state.keys.len(), state.known_since.len()), (1, 1));
 }
 
+#[test]
+fn a_key_is_known_for_its_addresses_alone() {
+    let rig = Rig::new(1, 1_000);
+    let publish = |event: Event| rig.store.publish(&event.key("k")).unwrap();
+    let first = publish(Event::refresh("a").also_to("b"));
+    let other = publish(Event::refresh("a"));
+    assert!(!other.duplicate && other.ids.len() == 1 && other.ids["a"] != first.ids["a"], "{other:?}");
+    let again = publish(Event::refresh("b").also_to("a").also_to("b").version("2"));
+    assert_eq!((again.duplicate, &again.ids), (true, &first.ids));
+}
+
 #[tokio::test]
 async fn an_event_to_several_addresses_is_pushed_in_one_go_with_its_end_mark() {
     let mut rig = Rig::new(1, 1_000);

@@ -117,7 +117,8 @@ pub struct PublishArgs {
     /// Data for the page, as JSON, from a file
     #[arg(long, value_name = "FILE")]
     pub data_file: Option<PathBuf>,
-    /// Idempotency key: of all events with one key within ten minutes, the first counts
+    /// Idempotency key: of all events with one key and the same addresses within ten minutes, the
+    /// first counts
     #[arg(long)]
     pub key: Option<String>,
     /// SSE event name: reaches addEventListener(NAME) instead of onmessage
