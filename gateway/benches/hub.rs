@@ -38,6 +38,28 @@ fn one_event_to_all_of_16_partitions(bencher: Bencher<'_, '_>, connections: usiz
     to_all(bencher, Worker::new(connections, 16), 1);
 }
 
+/// So many events at once.
+const EVENTS: [usize; 2] = [1, 8];
+const NAMED: usize = 2_000;
+
+/// Events to 2,000 connections without a name, to compare with.
+#[divan::bench(args = EVENTS, sample_size = 1)]
+fn to_2000_without_a_name(bencher: Bencher<'_, '_>, events: usize) {
+    to_all(bencher, Worker::new(NAMED, 1), events);
+}
+
+/// Events to 2,000 connections that all asked for the same SSE event name.
+#[divan::bench(args = EVENTS, sample_size = 1)]
+fn to_2000_under_one_name(bencher: Bencher<'_, '_>, events: usize) {
+    to_all(bencher, Worker::named(NAMED, 1, |_| Some("name-0000".to_owned())), events);
+}
+
+/// Events to 2,000 connections, each of which asked for an SSE event name of its own.
+#[divan::bench(args = EVENTS, sample_size = 1)]
+fn to_2000_under_a_name_each(bencher: Bencher<'_, '_>, events: usize) {
+    to_all(bencher, Worker::named(NAMED, 1, |at| Some(format!("name-{at:04}"))), events);
+}
+
 fn to_all(bencher: Bencher<'_, '_>, worker: Worker, events: usize) {
     let count = ItemsCount::new(events * worker.connections());
     let worker = RefCell::new(worker);

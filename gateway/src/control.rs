@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tidings_shared::Address;
 use tidings_shared::message::json_string;
 
+use crate::frame::{self, NameLine};
+
 /// Why a connection must refetch an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -73,10 +75,24 @@ impl Goodbye {
 }
 
 /// "Refetch `address`." It has no `id:`, so a connection that breaks before it got the rest is told again.
-pub fn resync(address: &Address, reason: Reason) -> Bytes {
+///
+/// It comes without a name, and once more under each of `names`: who listens to a publisher's event name alone would
+/// never hear it otherwise, and stay stale in silence.
+pub fn resync(address: &Address, reason: Reason, names: &[Arc<str>]) -> Bytes {
+    let block = resync_block(address, reason);
+    let named = names.iter().map(|name| frame::name_line(name) + &block);
+    (block.clone() + &named.collect::<String>()).into()
+}
+
+/// The same for a connection that hears all its messages under one name.
+pub fn named_resync(address: &Address, reason: Reason, name: &NameLine) -> Bytes {
+    (name.as_str().to_owned() + &resync_block(address, reason)).into()
+}
+
+fn resync_block(address: &Address, reason: Reason) -> String {
     let topic = json_string(&address.to_string());
     let reason = reason.as_str();
-    format!("data: {{\"topic\":{topic},\"resync\":true,\"reason\":\"{reason}\"}}\n\n").into()
+    format!("data: {{\"topic\":{topic},\"resync\":true,\"reason\":\"{reason}\"}}\n\n")
 }
 
 /// How long the client waits before it comes back. First in every stream.
@@ -130,8 +146,14 @@ mod tests {
 
     #[test]
     fn a_resync_is_an_ordinary_message_without_an_id() {
-        let frame = resync(&"@a\"b/inbox".parse().unwrap(), Reason::HistoryLost);
-        assert_eq!(frame, "data: {\"topic\":\"@a\\\"b/inbox\",\"resync\":true,\"reason\":\"history-lost\"}\n\n");
+        let address = "@a\"b/inbox".parse().unwrap();
+        let block = "data: {\"topic\":\"@a\\\"b/inbox\",\"resync\":true,\"reason\":\"history-lost\"}\n\n";
+        assert_eq!(resync(&address, Reason::HistoryLost, &[]), block);
+        let names = ["x", "y"].map(Arc::from);
+        let each = format!("{block}event: x\n{block}event: y\n{block}");
+        assert_eq!(resync(&address, Reason::HistoryLost, &names), each);
+        let named = named_resync(&address, Reason::HistoryLost, &NameLine::new("mine"));
+        assert_eq!(named, format!("event: mine\n{block}"));
     }
 
     #[test]

@@ -20,16 +20,45 @@ pub struct Frame(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     bytes: Bytes,
+    /// Where the `id:` line ends. Zero without one.
+    id_end: u32,
+    /// Where the publisher's event name ends, and `data:` begins.
+    data_start: u32,
     /// Where the body's fields begin, behind the address.
     fields: u32,
     partition: Partition,
     place: Place,
     addresses: SmallVec<[Arc<Address>; 1]>,
     event_type: Option<Box<str>>,
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
     coalesce: bool,
     delay: Duration,
     spread: Duration,
+}
+
+/// The `event:` line with which a connection begins all its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameLine(Box<str>);
+
+impl NameLine {
+    /// The line of a name that was checked.
+    pub fn new(name: &str) -> Self {
+        Self(name_line(name).into())
+    }
+
+    /// The line, with its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// The line of an SSE event name, with its end.
+pub fn name_line(name: &str) -> String {
+    format!("event: {name}\n")
 }
 
 /// Encodes frames as connections of this gateway get them.
@@ -56,12 +85,14 @@ impl Encoder {
         let own = message.spread_ms.map(Duration::from_millis);
         let inner = Inner {
             bytes: Bytes::new(),
+            id_end: 0,
+            data_start: 0,
             fields: 0,
             partition: self.partitions.of(address),
             place,
             addresses: SmallVec::from_iter([Arc::clone(address)]),
             event_type: message.event_type.map(Box::from),
-            name: message.name.map(Box::from),
+            name: message.name.map(Arc::from),
             coalesce: message.coalesce,
             delay: Duration::from_millis(message.delay_ms).min(LONGEST),
             spread: own.unwrap_or_else(|| self.spreads.of(address)).min(LONGEST),
@@ -101,15 +132,37 @@ impl Frame {
 
     /// The bytes without the `id:` line: they move nobody's cursor.
     pub fn without_id(&self) -> Bytes {
-        self.0.bytes.slice(self.id_line().len()..)
+        self.0.bytes.slice(self.0.id_end as usize..)
     }
 
-    /// Appends the bytes under another cursor than that of the event alone, which `cursor` appends.
-    pub fn write_under(&self, out: &mut Vec<u8>, cursor: impl FnOnce(&mut Vec<u8>)) {
+    /// The same under the SSE event name of a connection, in place of the publisher's.
+    pub fn named_without_id(&self, name: &NameLine) -> Bytes {
+        [name.as_bytes(), self.behind_id(Some(name))].concat().into()
+    }
+
+    /// Appends the bytes under the SSE event name of a connection, in place of the publisher's. The bytes themselves stay
+    /// shared.
+    pub fn write_named(&self, out: &mut Vec<u8>, name: &NameLine) {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(&self.0.bytes[..self.0.id_end as usize]);
+        out.extend_from_slice(self.behind_id(Some(name)));
+    }
+
+    /// Appends the bytes under another cursor than that of the event alone, which `cursor` appends, and under the SSE
+    /// event name of the connection if it has one.
+    pub fn write_under(&self, out: &mut Vec<u8>, name: Option<&NameLine>, cursor: impl FnOnce(&mut Vec<u8>)) {
+        out.extend_from_slice(name.map_or(b"", NameLine::as_bytes));
         out.extend_from_slice(b"id: ");
         cursor(out);
         out.push(b'\n');
-        out.extend_from_slice(&self.0.bytes[self.id_line().len()..]);
+        out.extend_from_slice(self.behind_id(name));
+    }
+
+    /// What stands behind the `id:` line. Of two event names the last one counts, so the publisher's is left out where
+    /// the connection has a name.
+    fn behind_id(&self, name: Option<&NameLine>) -> &[u8] {
+        let start = if name.is_some() { self.0.data_start } else { self.0.id_end };
+        &self.0.bytes[start as usize..]
     }
 
     /// Where its place counts.
@@ -132,9 +185,9 @@ impl Frame {
         self.0.event_type.as_deref()
     }
 
-    /// The SSE event name, for who listens by name.
-    pub fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
+    /// The SSE event name that the publisher gave it.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.0.name.as_ref()
     }
 
     /// Whether a newer event may take its place while it waits.
@@ -158,10 +211,11 @@ impl Frame {
     }
 
     /// Whether it takes the place of an `older` event that waits: it names all addresses of that, and reaches the same
-    /// listeners. The type does not matter: what a connection does not want never waits for it.
-    pub fn covers(&self, older: &Frame) -> bool {
+    /// listeners. With `any_name` the connection hears all events under a name of its own. The type does not matter: what
+    /// a connection does not want never waits for it.
+    pub fn covers(&self, older: &Frame, any_name: bool) -> bool {
         older.0.coalesce
-            && older.0.name == self.0.name
+            && (any_name || older.0.name == self.0.name)
             && older.0.addresses.iter().all(|address| self.0.addresses.contains(address))
     }
 
@@ -171,11 +225,7 @@ impl Frame {
     }
 
     fn id_line(&self) -> &str {
-        let text = self.text();
-        match text.find('\n') {
-            Some(end) if text.starts_with("id: ") => &text[..=end],
-            _ => "",
-        }
+        self.text().get(..self.0.id_end as usize).unwrap_or_default()
     }
 
     fn fields(&self) -> &str {
@@ -193,11 +243,11 @@ impl Inner {
     /// Writes `text`, the `id:` line if it is shared, and what comes after it. The last `fields` bytes of `data` are
     /// behind the address.
     fn write(mut self, mut text: String, data: &str, fields: usize) -> Frame {
+        self.id_end = text.len() as u32;
         if let Some(name) = &self.name {
-            text.push_str("event: ");
-            text.push_str(name);
-            text.push('\n');
+            text.push_str(&name_line(name));
         }
+        self.data_start = text.len() as u32;
         text.push_str("data: ");
         text.push_str(data);
         self.fields = (text.len() - fields) as u32;
@@ -247,6 +297,21 @@ mod tests {
             frame("a", 2).bytes(),
             "event: ping\ndata: {\"topic\":\"a\",\"type\":\"order.updated\",\"data\":\"é\"}\n\n"
         );
+    }
+
+    #[test]
+    fn a_name_of_the_connection_stands_in_for_that_of_the_publisher() {
+        let name = NameLine::new("mine");
+        let data = "data: {\"topic\":\"a\",\"type\":\"order.updated\",\"data\":\"é\"}\n\n";
+        let mut out = Vec::new();
+        frame("a", 1).write_named(&mut out, &name);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), format!("event: mine\nid: 1.7.17-3\n{data}"));
+        for partitions in [1, 2] {
+            let mut out = Vec::new();
+            let cursor = |out: &mut Vec<u8>| out.extend_from_slice(b"c");
+            frame("a", partitions).write_under(&mut out, Some(&name), cursor);
+            assert_eq!(std::str::from_utf8(&out).unwrap(), format!("event: mine\nid: c\n{data}"));
+        }
     }
 
     #[test]

@@ -15,8 +15,15 @@ fn turn(worker: &mut Worker, to: &str, events: usize) -> (u64, usize) {
 
 #[test]
 fn a_turn_allocates_nothing() {
-    for (connections, partitions) in [(1, 1), (100, 1), (10_000, 1), (1_000, 16), (1_000, 32)] {
-        let mut worker = Worker::new(connections, partitions);
+    let name_each = |at: usize| Some(format!("name-{at}"));
+    let no_name = |_| None;
+    let sizes = [(1, 1), (100, 1), (10_000, 1), (1_000, 16), (1_000, 32)];
+    let workers = sizes.into_iter().flat_map(|size| [(size, None), (size, Some(name_each))]);
+    for ((connections, partitions), names) in workers {
+        let mut worker = match names {
+            Some(names) => Worker::named(connections, partitions, names),
+            None => Worker::named(connections, partitions, no_name),
+        };
         for events in [1, 8] {
             // What is kept from one turn to the next is there after the first.
             let (_, written) = turn(&mut worker, "load", events);

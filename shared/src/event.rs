@@ -179,8 +179,7 @@ impl Event {
         let addresses = self.addresses()?;
         let data = self.data.as_deref().map(one_line).transpose()?;
         check_type("type", self.event_type.as_deref())?;
-        check_type("event", self.name.as_deref())?;
-        check_name(self.name.as_deref())?;
+        check_name("event", self.name.as_deref())?;
         check_text("version", self.version.as_deref(), limits::VERSION_BYTES)?;
         check_text("key", self.key.as_deref(), limits::KEY_BYTES)?;
         check_sender("sender", self.sender.as_deref())?;
@@ -279,11 +278,13 @@ pub fn check_type(field: &'static str, text: Option<&str>) -> Result<(), Invalid
     ))
 }
 
-/// `open` and `error` are what EventSource itself dispatches; `tidings.` names control events.
-fn check_name(name: Option<&str>) -> Result<(), Invalid> {
+/// Checks an SSE event name, as an event carries it and as a connection asks for it. `open` and `error` are what
+/// EventSource itself dispatches; `tidings.` names control events.
+pub fn check_name(field: &'static str, name: Option<&str>) -> Result<(), Invalid> {
+    check_type(field, name)?;
     match name {
         Some(text) if matches!(text, "open" | "error") || text.starts_with("tidings.") => {
-            Err(Invalid::new("event", text, "a name other than open, error and tidings.*, which are reserved"))
+            Err(Invalid::new(field, text, "a name other than open, error and tidings.*, which are reserved"))
         }
         _ => Ok(()),
     }

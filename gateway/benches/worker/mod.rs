@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tidings_gateway::frame::Encoder;
-use tidings_gateway::hub::{Filled, Follow, Hub, HubOptions, Outlet};
+use tidings_gateway::frame::{Encoder, NameLine};
+use tidings_gateway::hub::{Filled, Follow, FollowOptions, Hub, HubOptions, Outlet};
 use tidings_gateway::reader::delivery::{Delivery, Dispatch, Frames, Joined, Start};
 use tidings_gateway::reader::{From, ReaderHandle, Status};
 use tidings_shared::cursor::Place;
@@ -25,7 +25,13 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with so many connections, of a namespace of so many partitions.
+    #[allow(dead_code, reason = "not every program that has a worker asks")]
     pub fn new(connections: usize, partitions: u16) -> Self {
+        Self::named(connections, partitions, |_| None)
+    }
+
+    /// The same, where each connection may have an SSE event name of its own.
+    pub fn named(connections: usize, partitions: u16, name: impl Fn(usize) -> Option<String>) -> Self {
         let partitions = Partitions::new(partitions).expect("a count of partitions");
         // Nobody reads what the hub says to the reader: the receiver is gone.
         let (reader, _) = ReaderHandle::new(Status::new(partitions));
@@ -37,16 +43,17 @@ impl Worker {
         let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
         let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;
         let mut worker = Self { hub, partitions, message, next: 1, all: Rc::default() };
-        (0..connections).for_each(|at| worker.join(at));
+        (0..connections).for_each(|at| worker.join(at, name(at)));
         // What is kept from one turn to the next is there after the first.
         let events = worker.events("load", 8);
         worker.turn(&events);
         worker
     }
 
-    fn join(&mut self, at: usize) {
+    fn join(&mut self, at: usize, name: Option<String>) {
         let addresses = [address("load"), address(&format!("own/{at}"))];
-        let follow = Follow::all(addresses);
+        let options = name.map(|name| FollowOptions { name: Some(NameLine::new(&name)), ..FollowOptions::default() });
+        let follow = Follow { options: options.map(Rc::new), ..Follow::all(addresses) };
         let connection = self.hub.join(follow, From::Now);
         let place = place(0);
         // Also in those of which it follows nothing: cursors are as long as they come.

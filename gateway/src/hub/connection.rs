@@ -16,6 +16,7 @@ use tidings_shared::cursor::Place;
 
 use super::delays::Delays;
 use super::follow::Follow;
+use super::names::NameTable;
 use super::outlet::Outlet;
 use super::places::Places;
 use super::queue::{Entry, Queue};
@@ -45,12 +46,25 @@ struct Waiting {
     bytes: usize,
 }
 
+/// What a connection has in common with the others of its worker.
+#[derive(Debug)]
+pub struct WorkerContext {
+    /// How many partitions there are.
+    pub partitions: Partitions,
+    /// The most bytes of live frames that wait for it.
+    pub queue: usize,
+    /// The event names under which resyncs are said.
+    pub event_names: Rc<NameTable>,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
     /// Distinguishes it from others in the same slot.
     pub serial: u64,
     name: Box<str>,
+    /// The event names under which its resyncs are said, unless it has one of its own.
+    event_names: Rc<NameTable>,
     /// What it follows.
     pub follow: Follow,
     /// Where it stands in the hub's table, for each address.
@@ -78,10 +92,12 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that waits for its place.
-    pub fn new(serial: u64, name: Box<str>, follow: Follow, partitions: Partitions, queue: usize) -> Self {
+    pub fn new(serial: u64, name: Box<str>, follow: Follow, worker: WorkerContext) -> Self {
+        let WorkerContext { partitions, queue, event_names } = worker;
         Self {
             serial,
             name,
+            event_names,
             // A connection that wants few events must look at each.
             delays: follow.every.map(|_| Box::default()),
             follow,
@@ -183,7 +199,7 @@ impl Connection {
             return true;
         }
         let delays = &mut self.delays;
-        let worth = self.queue.collapse(|frame| {
+        let worth = self.queue.collapse(self.follow.name().is_some(), |frame| {
             stats.coalesced += 1;
             delays.iter_mut().for_each(|delays| delays.wrote(frame));
         });

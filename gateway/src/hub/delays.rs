@@ -67,12 +67,12 @@ impl Delays {
         self.waiting.iter().any(|delayed| delayed.frame.shares_address(frame))
     }
 
-    /// Drops what waits and whose place `frame` takes. Tells how many bytes and how many that were, and when the first
+    /// Drops what waits and whose place `frame` takes, with `any_name` whatever event names they have. Tells how many bytes and how many that were, and when the first
     /// of them was due.
-    pub fn cover(&mut self, frame: &Frame) -> Covered {
+    pub fn cover(&mut self, frame: &Frame, any_name: bool) -> Covered {
         let mut covered = Covered::default();
         self.waiting.retain(|delayed| {
-            let keep = !frame.covers(&delayed.frame);
+            let keep = !frame.covers(&delayed.frame, any_name);
             if !keep {
                 covered.count += 1;
                 covered.bytes += delayed.frame.bytes().len();

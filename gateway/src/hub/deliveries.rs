@@ -12,7 +12,7 @@ use super::Hub;
 use super::connection::Herd;
 use crate::control::{self, Goodbye, Reason};
 use crate::frame::Frame;
-use crate::reader::delivery::{Delivery, Dispatch, Joined, Resync};
+use crate::reader::delivery::{AddressNames, Delivery, Dispatch, Joined, Resync};
 
 /// Connections that are looked at before the first of them is written to: their memory is far apart, and so the
 /// processor waits for all of it at once and not for each in turn.
@@ -31,6 +31,11 @@ impl Hub {
             }
             Delivery::Joined(joined) => self.joined(joined),
             Delivery::Resync(resync) => self.resync(&resync),
+            Delivery::Names(AddressNames { address, names }) => {
+                if self.table.is_followed(&address) {
+                    self.names.set(address, names);
+                }
+            }
             Delivery::Lagged(places) => self.lagged(places),
             Delivery::Unserved => self.keys().into_iter().for_each(|key| self.goodbye(key, Goodbye::Store)),
         }
@@ -78,7 +83,7 @@ impl Hub {
                 let Some(connection) = connections.get_mut(slot as usize) else { continue };
                 count += run.len();
                 match straight.get().filter(|_| free) {
-                    Some((bytes, span)) => connection.pass(bytes, span, stats),
+                    Some((bytes, span)) => connection.pass(run, (bytes, span), stats),
                     None => run.iter().flat_map(|event| &event.frames).for_each(|(_, frame)| {
                         connection.give(frame, slot, wheel, stats, due);
                     }),
@@ -145,10 +150,14 @@ impl Hub {
 
     fn resync(&mut self, resync: &Resync) {
         let Resync { partition, place, addresses, reason } = resync;
-        let Self { table, connections, stats, partitions, options, wheel, .. } = self;
+        let Self { table, connections, stats, partitions, options, wheel, names, .. } = self;
         let mut herd = Herd { spread: options.resync_spread, wheel };
         let mut tell = |address: &Arc<Address>, restart: Option<(Partition, Place)>| {
-            let at_once = herd.spread.is_zero().then(|| control::resync(address, *reason));
+            let shared = || {
+                let names = names.get(address);
+                control::resync(address, *reason, names.as_deref().unwrap_or_default())
+            };
+            let at_once = herd.spread.is_zero().then(shared);
             for slot in table.followers(address) {
                 if let Some(connection) = connections.get_mut(slot as usize) {
                     match &at_once {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidings_shared::Address;
 
-use crate::frame::Frame;
+use crate::frame::{Frame, NameLine};
 
 /// What a connection follows.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Follow {
 pub struct FollowOptions {
     /// The types of events that it wants; all if there are none.
     pub types: StringSet,
+    /// The SSE event name under which it hears all its messages, in place of the publishers'.
+    pub name: Option<NameLine>,
     /// The parameters of its request that nobody knows. `tidings.ready` names them.
     pub ignored: Vec<String>,
 }
@@ -47,6 +49,11 @@ impl Follow {
     /// Whether it wants every event that comes to its addresses.
     pub fn wants_all(&self) -> bool {
         self.options.as_ref().is_none_or(|options| options.types.is_empty())
+    }
+
+    /// The line of the SSE event name under which it hears all its messages, if it asked for one.
+    pub fn name(&self) -> Option<&NameLine> {
+        self.options.as_ref()?.name.as_ref()
     }
 
     /// The parameters of its request that nobody knows.

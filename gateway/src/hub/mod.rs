@@ -8,6 +8,7 @@ mod delays;
 mod deliveries;
 mod drain;
 mod follow;
+mod names;
 mod open;
 mod outlet;
 mod places;
@@ -33,7 +34,7 @@ use slab::Slab;
 use tidings_shared::Partitions;
 use tidings_shared::cursor::Place;
 
-pub use self::connection::Connection;
+pub use self::connection::{Connection, WorkerContext};
 pub use self::drain::Told;
 pub use self::follow::{Follow, FollowOptions, StringSet};
 pub use self::open::OpenConnection;
@@ -41,6 +42,7 @@ pub use self::outlet::Outlet;
 pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
 
+use self::names::NameTable;
 use self::straight::Straight;
 use self::table::Table;
 use self::wheel::Wheel;
@@ -56,6 +58,7 @@ pub struct Hub {
     partitions: Partitions,
     options: HubOptions,
     table: Table,
+    names: Rc<NameTable>,
     connections: Slab<Box<Connection>>,
     serial: u64,
     watermarks: Vec<Option<Place>>,
@@ -85,6 +88,7 @@ impl Hub {
             partitions,
             options,
             table: Table::default(),
+            names: Rc::default(),
             connections: Slab::new(),
             serial: 0,
             watermarks: vec![None; usize::from(partitions.count())],
@@ -108,7 +112,9 @@ impl Hub {
         self.serial += 1;
         let serial = self.serial;
         let name = format!("{}.{}.{serial}", self.options.gateway, self.worker);
-        let connection = Connection::new(serial, name.into(), follow, self.partitions, self.options.queue);
+        let (partitions, queue, event_names) = (self.partitions, self.options.queue, Rc::clone(&self.names));
+        let worker = WorkerContext { partitions, queue, event_names };
+        let connection = Connection::new(serial, name.into(), follow, worker);
         let key = ConnectionKey { slot: self.connections.insert(Box::new(connection)) as u32, serial };
         if self.draining {
             self.goodbye(key, Goodbye::Drain);
@@ -144,6 +150,7 @@ impl Hub {
         connection.take_timer().into_iter().for_each(|timer| self.wheel.disarm(timer));
         for stand in connection.stands {
             if let Some(address) = self.table.leave(stand) {
+                self.names.remove(&address);
                 self.reader.send(Command::Leave(self.worker, address));
             }
         }

@@ -94,12 +94,12 @@ impl Queue {
         self.held -= bytes;
     }
 
-    /// Drops each event that may be coalesced if later ones in the queue name all its addresses, under its event name:
-    /// of each address the latest stays, in its own place, so ids stay in order. Tells `drop` of each.
+    /// Drops each event that may be coalesced if later ones in the queue name all its addresses, under its event name or
+    /// with `any_name` under whichever: of each address the latest stays, in its own place, so ids stay in order. Tells `drop` of each.
     ///
     /// False if that freed less than a quarter of what the queue holds at the most. Then it is not worth to go on so:
     /// the next push would look through all of it again for as little.
-    pub fn collapse(&mut self, mut drop: impl FnMut(&Frame)) -> bool {
+    pub fn collapse(&mut self, any_name: bool, mut drop: impl FnMut(&Frame)) -> bool {
         let before = self.bytes;
         let mut named: HashSet<(Option<&str>, &Address)> = HashSet::new();
         let mut keep = vec![true; self.entries.len()];
@@ -107,7 +107,8 @@ impl Queue {
             let (Entry::Event(frame) | Entry::Late(frame)) = entry else { continue };
             let mut fresh = false;
             for address in frame.addresses() {
-                fresh |= named.insert((frame.name(), address));
+                let name = frame.name().filter(|_| !any_name);
+                fresh |= named.insert((name.map(|name| &**name), address));
             }
             if frame.is_coalescable() && !fresh {
                 *keep = false;

@@ -65,6 +65,11 @@ impl Table {
         (followers.copied(), places.end < end)
     }
 
+    /// Whether somebody follows `address`.
+    pub fn is_followed(&self, address: &Address) -> bool {
+        self.slots.contains_key(address)
+    }
+
     /// All addresses.
     pub fn addresses(&self) -> impl Iterator<Item = &Arc<Address>> {
         self.addresses.iter().map(|(_, known)| &known.address)

@@ -104,7 +104,7 @@ impl Reader {
         for (addresses, reason) in [(lost, Reason::HistoryLost), (slow, Reason::Slow)] {
             if !addresses.is_empty() {
                 self.table.forget_addresses(&addresses, place.id);
-                self.outboxes.resync(&Resync { partition, place, addresses: Some(addresses), reason });
+                self.send_resync(&Resync { partition, place, addresses: Some(addresses), reason });
             }
         }
         for event in &events {

@@ -18,6 +18,8 @@ pub enum Delivery {
     Joined(Joined),
     /// Addresses must be refetched.
     Resync(Resync),
+    /// Events of an address come under another SSE event name than before, too.
+    Names(AddressNames),
     /// The worker did not keep up and deliveries to it were dropped: all it serves must be refetched.
     Lagged(Vec<Option<Place>>),
     /// Nobody can be served for now: all connections are to come back, to another gateway if there is one.
@@ -110,6 +112,18 @@ impl Start {
     pub fn replay_bytes(&self) -> usize {
         self.replay.iter().flat_map(|event| &event.frames).map(|(_, frame)| frame.bytes().len()).sum()
     }
+}
+
+/// SSE event names under which events of one address came.
+pub type EventNames = Arc<[Arc<str>]>;
+
+/// All SSE event names that are known of an address.
+#[derive(Debug, Clone)]
+pub struct AddressNames {
+    /// The address.
+    pub address: Arc<Address>,
+    /// The names.
+    pub names: EventNames,
 }
 
 /// Addresses of one partition must be refetched by all who follow them.

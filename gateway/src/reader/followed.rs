@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use tidings_shared::{Address, Id, Partition};
 use tokio::sync::watch;
 
+use super::delivery::AddressNames;
 use super::outbox::WorkerId;
 use super::recent::{Reach, Recent};
 use crate::frame::Frame;
@@ -25,6 +26,8 @@ pub struct Followed {
     pub pending: Option<watch::Receiver<bool>>,
     /// What it got lately.
     recent: Recent,
+    /// The SSE event names of what it got, the one that came last at the end.
+    names: Vec<Arc<str>>,
     /// When the last worker left, while none is here.
     left: Option<Instant>,
 }
@@ -33,6 +36,19 @@ impl Followed {
     /// What it got lately, once its subscription is acknowledged: before that something may come in to nobody.
     pub fn recent(&self) -> Option<&Recent> {
         self.pending.is_none().then_some(&self.recent)
+    }
+
+    /// Notes that an event of this name came. True if the name is new.
+    fn note_name(&mut self, name: &Arc<str>) -> bool {
+        let Some(at) = self.names.iter().position(|known| known == name) else {
+            if self.names.len() == MAX_NAMES {
+                self.names.remove(0);
+            }
+            self.names.push(Arc::clone(name));
+            return true;
+        };
+        self.names[at..].rotate_left(1);
+        false
     }
 }
 
@@ -49,7 +65,12 @@ pub struct FollowTable {
     /// subscription, and its recent frames are still here.
     linger: Duration,
     left: VecDeque<(Instant, Arc<Address>)>,
+    /// Addresses of which workers have yet to hear the names.
+    renamed: Vec<Arc<Address>>,
 }
+
+/// The most SSE event names that are kept of an address. A resync is said under each.
+const MAX_NAMES: usize = 16;
 
 impl FollowTable {
     /// An empty table whose recent frames may take `limit` bytes.
@@ -62,6 +83,7 @@ impl FollowTable {
             limit,
             linger,
             left: VecDeque::new(),
+            renamed: Vec::new(),
         }
     }
 
@@ -97,11 +119,15 @@ impl FollowTable {
             new = true;
             let (partition, channel) = home();
             let workers = SmallVec::new();
-            Followed { partition, channel, workers, pending: None, recent: Recent::default(), left: None }
+            let (recent, names) = (Recent::default(), Vec::new());
+            Followed { partition, channel, workers, pending: None, recent, names, left: None }
         });
         followed.left = None;
         if !followed.workers.contains(&worker) {
             followed.workers.push(worker);
+            if !followed.names.is_empty() {
+                self.renamed.push(Arc::clone(address));
+            }
         }
         new
     }
@@ -147,8 +173,37 @@ impl FollowTable {
 
     /// Keeps a frame of an address for connections that come back.
     pub fn remember(&mut self, address: &Arc<Address>, id: Id, frame: &Frame) {
+        self.note_names(address, [frame]);
         self.change(address, |recent| recent.push(id, frame));
         self.make_room();
+    }
+
+    /// Notes the SSE event names of frames of an address, however old they are. They outlive the frames: who listens to
+    /// them goes on doing so.
+    pub fn note_names<'a>(&mut self, address: &Arc<Address>, frames: impl IntoIterator<Item = &'a Frame>) {
+        let mut named = frames.into_iter().filter_map(Frame::name).peekable();
+        if named.peek().is_none() {
+            return;
+        }
+        let Some(followed) = self.addresses.get_mut(address) else { return };
+        let mut is_new = false;
+        for name in named {
+            is_new |= followed.note_name(name);
+        }
+        if is_new {
+            self.renamed.push(Arc::clone(address));
+        }
+    }
+
+    /// The workers that have yet to hear the names of an address, and those names.
+    pub fn take_renamed(&mut self) -> Vec<(SmallVec<[WorkerId; 8]>, AddressNames)> {
+        let renamed = std::mem::take(&mut self.renamed);
+        let names = |address: Arc<Address>| {
+            let followed = self.addresses.get(&address)?;
+            let names = followed.names.as_slice().into();
+            Some((followed.workers.clone(), AddressNames { address, names }))
+        };
+        renamed.into_iter().filter_map(names).collect()
     }
 
     /// Keeps what was read of an address: `read` is all that came in `reach`.

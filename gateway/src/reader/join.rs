@@ -201,6 +201,7 @@ fn each(addresses: &[Arc<Address>], reason: Reason) -> Vec<(Arc<Address>, Reason
 /// sure that the answer is of that epoch.
 pub fn learn(read: &Read, past: &Past, table: &mut FollowTable, encoder: &Encoder) -> Result<(), Crowded> {
     for told in past.of(&read.addresses, read.after(), read.at.epoch, encoder)? {
+        table.note_names(told.address, told.frames.iter().map(|(_, frame)| frame));
         if read.span == Span::Latest {
             table.learn(told.address, Reach { since: past.last, up_to: past.last, lost_before: Id::ZERO }, &[]);
         } else {

@@ -131,6 +131,7 @@ impl Reader {
         if let Some(share) = &mut share {
             allowance::shrink(share, starts.iter().map(Start::replay_bytes).sum());
         }
+        self.tell_names();
         self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: Some(starts) }, share);
     }
 

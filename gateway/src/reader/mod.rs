@@ -280,6 +280,7 @@ impl Reader {
     }
 
     fn flush(&mut self) {
+        self.tell_names();
         let states = &self.states;
         states.iter().for_each(PartitionState::tell);
         let gone = self.outboxes.flush(|| states.iter().map(|state| state.place).collect());

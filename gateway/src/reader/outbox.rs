@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_shared::cursor::Place;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::delivery::{Batch, Delivery, Dispatch, Frames, Joined, Resync};
+use super::delivery::{AddressNames, Batch, Delivery, Dispatch, Frames, Joined, Resync};
 
 /// Names a worker: its place among all that ever registered.
 pub type WorkerId = u16;
@@ -93,6 +93,15 @@ impl Outboxes {
         self.boxes.iter_mut().flatten().for_each(|outbox| outbox.push(Delivery::Resync(resync.clone())));
     }
 
+    /// Tells workers the event names of an address.
+    pub fn names(&mut self, workers: &[WorkerId], names: &AddressNames) {
+        for worker in workers {
+            if let Some(Some(outbox)) = self.boxes.get_mut(usize::from(*worker)) {
+                outbox.push(Delivery::Names(names.clone()));
+            }
+        }
+    }
+
     /// Tells all workers that nobody can be served for now.
     pub fn unserved(&mut self) {
         self.boxes.iter_mut().flatten().for_each(|outbox| outbox.push(Delivery::Unserved));
@@ -164,7 +173,8 @@ impl Outbox {
 /// The room that a delivery takes; `None` for what must arrive in any case.
 fn size(delivery: &Delivery) -> Option<u32> {
     let events = match delivery {
-        Delivery::Joined(_) | Delivery::Lagged(_) | Delivery::Unserved => return None,
+        // A name that gets lost is one under which no resync would be said.
+        Delivery::Joined(_) | Delivery::Names(_) | Delivery::Lagged(_) | Delivery::Unserved => return None,
         Delivery::Resync(_) => 0,
         Delivery::Batch(batch) => {
             let frames = batch.events.iter().flat_map(|event| &event.frames);
@@ -204,6 +214,7 @@ mod tests {
             Delivery::Batch(_) => 'e',
             Delivery::Joined(_) => 'j',
             Delivery::Resync(_) => 'r',
+            Delivery::Names(_) => 'n',
             Delivery::Lagged(_) => 'L',
             Delivery::Unserved => 'u',
         });

@@ -83,6 +83,19 @@ impl Reader {
         self.outboxes.moved();
     }
 
+    /// Has all workers resync: under each name by which their connections listen.
+    pub(super) fn send_resync(&mut self, resync: &Resync) {
+        self.tell_names();
+        self.outboxes.resync(resync);
+    }
+
+    /// Tells workers the event names that they have yet to hear, before anything that may be said under them.
+    pub(super) fn tell_names(&mut self) {
+        for (workers, names) in self.table.take_renamed() {
+            self.outboxes.names(&workers, &names);
+        }
+    }
+
     /// Something happened, and more than that cannot be told.
     fn resync_address(&mut self, partition: Partition, address: Arc<Address>, reason: Reason) {
         let state = &mut self.states[partition.index()];
@@ -90,7 +103,7 @@ impl Reader {
         state.doubt();
         self.table.doubt(&address);
         let addresses = Some(vec![address]);
-        self.outboxes.resync(&Resync { partition, place, addresses, reason });
+        self.send_resync(&Resync { partition, place, addresses, reason });
     }
 
     /// Which history the server has, only its own answer tells: no push does.
@@ -138,6 +151,6 @@ impl Reader {
         tracing::warn!(%partition, reason = reason.as_str(), "every followed address of the partition is resynced");
         self.states[partition.index()].restart(place);
         self.table.forget_partition(partition, place.id);
-        self.outboxes.resync(&Resync { partition, place, addresses: None, reason });
+        self.send_resync(&Resync { partition, place, addresses: None, reason });
     }
 }

@@ -10,7 +10,7 @@ use tidings_shared::keys::Namespace;
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Partition, Retention};
 
-use super::delivery::{ConnectionKey, Delivery, Joined, Resync, Start};
+use super::delivery::{AddressNames, ConnectionKey, Delivery, Joined, Resync, Start};
 use super::join::{Part, Plan, Read};
 use super::requests::Answer;
 use super::*;
@@ -154,6 +154,62 @@ impl Rig {
         let push = Push { channel: channel.into(), text: text.into() };
         self.reader.take_pushes(std::iter::once(push), &mut self.requests);
     }
+}
+
+/// What was handed over, in short: the names of an address, a join's answer, a resync of a partition.
+fn handed_names(rig: &mut Rig) -> Vec<String> {
+    let short = |delivery: Delivery| match delivery {
+        Delivery::Names(AddressNames { address, names }) => Some(format!("{address}: {}", names.join(","))),
+        Delivery::Joined(_) => Some("joined".to_owned()),
+        Delivery::Resync(_) => Some("resync".to_owned()),
+        _ => None,
+    };
+    rig.handed().into_iter().filter_map(short).collect()
+}
+
+#[actix_web::test]
+async fn names_are_told_before_what_may_be_said_under_them() {
+    let mut rig = Rig::new().await;
+    let publish = |rig: &Rig, name: &str| rig.store.publish(&Event::refresh("a").name(name)).unwrap().ids["a"];
+    let before = rig.place();
+    publish(&rig, "x");
+    publish(&rig, "y");
+    // Read from history.
+    rig.ask(&["a"], after(before));
+    rig.settle().await;
+    assert_eq!(handed_names(&mut rig), ["a: x,y", "joined"]);
+    // Live: only what is new.
+    publish(&rig, "x");
+    publish(&rig, "z");
+    rig.pump();
+    assert_eq!(handed_names(&mut rig), ["a: y,x,z"]);
+    publish(&rig, "z");
+    publish(&rig, "w");
+    rig.pump();
+    let place = Place { id: rig.place().id.next(), ..rig.place() };
+    rig.reader.resync_partition(the_partition(), place, Reason::Failover);
+    assert_eq!(handed_names(&mut rig), ["a: y,x,z,w", "resync"]);
+    // A worker that comes to follow it is told all, also after history was lost.
+    rig.reader.table.leave(0, &address("a"), Instant::now());
+    rig.ask(&["a"], From::Now);
+    rig.settle().await;
+    assert_eq!(handed_names(&mut rig), ["a: y,x,z,w", "joined"]);
+}
+
+#[actix_web::test]
+async fn names_are_bounded_and_those_in_use_stay() {
+    let mut rig = Rig::new().await;
+    rig.ask(&["a"], From::Now);
+    rig.settle().await;
+    for n in 0..100 {
+        for name in ["used".to_owned(), format!("once{n}")] {
+            rig.store.publish(&Event::refresh("a").name(name)).unwrap();
+        }
+    }
+    rig.pump();
+    let told = handed_names(&mut rig);
+    let names: Vec<&str> = told.last().unwrap().trim_start_matches("a: ").split(',').collect();
+    assert!(names.len() == 16 && names.contains(&"used") && names.contains(&"once99"), "{names:?}");
 }
 
 /// The session, once the reader has recovered over it.

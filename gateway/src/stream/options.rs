@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_shared::event::check_type;
+use tidings_shared::event::{check_name, check_type};
 use tidings_shared::{Address, Cursor, Invalid, Partitions};
 
 use super::query::{self, IgnoredNames, QueryParam};
+use crate::frame::NameLine;
 use crate::hub::{Follow, FollowOptions};
 use crate::problem::{self, Problem};
 use crate::reader::From;
@@ -94,7 +95,7 @@ pub fn read(
         None if asked.tail => From::Latest,
         None => From::Now,
     };
-    let options = FollowOptions { types: asked.types.into(), ignored: asked.ignored.into_vec() };
+    let options = FollowOptions { types: asked.types.into(), name: asked.name, ignored: asked.ignored.into_vec() };
     let options = (options != FollowOptions::default()).then(|| Rc::new(options));
     let follow = Follow { addresses: addresses.into(), every: asked.every, options };
     Ok(Options { follow, from, wait: asked.wait })
@@ -105,6 +106,7 @@ struct Asked {
     topics: Vec<String>,
     types: BTreeSet<String>,
     ignored: IgnoredNames,
+    name: Option<NameLine>,
     cursor: Option<String>,
     last_event_id: Option<String>,
     tail: bool,
@@ -117,6 +119,11 @@ impl Asked {
         match param.name.as_str() {
             "topic" => self.topics.push(param.value()?.to_owned()),
             "types" => self.take_types(param.value()?)?,
+            "name" => {
+                let name = param.value()?;
+                check_name("name", Some(name))?;
+                self.name = Some(NameLine::new(name));
+            }
             "cursor" => self.cursor = param.cursor(),
             // Where EventSource polyfills put what they cannot send as a header.
             "lastEventId" => self.last_event_id = param.cursor(),

@@ -93,14 +93,15 @@ struct Frames {
 impl Frames {
     fn take(&mut self, frame: &Bytes) {
         let Ok(text) = std::str::from_utf8(frame) else { return };
-        let mut control = false;
+        let (mut control, mut before) = (false, None);
         for line in text.lines() {
             match line.split_once(": ") {
                 Some(("event", name)) => {
                     control = name.starts_with("tidings.");
                     self.ready |= name == "tidings.ready";
                 }
-                Some(("data", data)) if !control => {
+                // A resync comes under each event name at once, and here there are no names.
+                Some(("data", data)) if !control && before.replace(data) != Some(data) => {
                     let event = RawValue::from_string(data.to_owned()).or_else(|_| {
                         // A foreign publisher's: a stream would carry it as it is, and here it is text.
                         RawValue::from_string(json_string(data))
@@ -134,5 +135,9 @@ mod tests {
         assert_eq!(frames.events.len(), 2);
         frames.take(&Bytes::from("data: {\"topic\":\"a\",no json}\n\n"));
         assert_eq!(frames.events[2].get(), r#""{\"topic\":\"a\",no json}""#);
+        let resync = "data: {\"topic\":\"a\",\"resync\":true}\n\n";
+        let under_each_name = format!("{resync}event: x\n{resync}event: y\n{resync}");
+        (0..2).for_each(|_| frames.take(&Bytes::from(under_each_name.clone())));
+        assert_eq!(frames.events.len(), 5, "each once, however many names there are");
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::refetching::Herd;
 use super::{Connection, Phase};
 use crate::clock;
-use crate::control;
 use crate::frame::Frame;
 use crate::hub::queue::Entry;
 use crate::hub::stats::Stats;
@@ -33,7 +32,7 @@ impl Connection {
                     self.resync_returned(address, *reason, (start.partition, start.place), slot, herd);
                     continue;
                 }
-                self.queue.push_extra(Entry::Said(Box::new(control::resync(address, *reason))));
+                self.queue.push_extra(Entry::Said(Box::new(self.resync_bytes(address, *reason))));
                 stats.resynced(*reason, 1);
             }
         }
@@ -48,7 +47,7 @@ impl Connection {
             self.places.set(start.partition, start.place);
         }
         if self.follow.every.is_some() {
-            self.queue.collapse(|_| stats.coalesced += 1);
+            self.queue.collapse(self.follow.name().is_some(), |_| stats.coalesced += 1);
         }
         self.unready = true;
         // If it owes a resync, that comes before.
@@ -78,7 +77,7 @@ impl Connection {
         }
         self.delays.iter_mut().for_each(|delays| delays.open_window(&frame, self.follow.every, now));
         // The latest event is older than what comes next: its id would put the cursor back.
-        let entry = if tail { Entry::Said(Box::new(frame.without_id())) } else { Entry::Event(frame) };
+        let entry = if tail { Entry::Said(Box::new(self.without_id(&frame))) } else { Entry::Event(frame) };
         self.queue.push_extra(entry);
     }
 

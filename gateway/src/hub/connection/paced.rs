@@ -74,9 +74,9 @@ impl Connection {
     /// When the event is due, if not now: `wait` from now, or when those were due whose place it takes. It keeps their
     /// moment, or a steady stream of events would put it off for ever. That moment may lie before the end of its delay.
     pub(super) fn moment(&mut self, frame: &Frame, wait: Duration, now: Instant, stats: &mut Stats) -> Option<Instant> {
-        let every = self.follow.every;
+        let (every, any_name) = (self.follow.every, self.follow.name().is_some());
         let delays = self.delays.as_mut()?;
-        let covered = delays.cover(frame);
+        let covered = delays.cover(frame, any_name);
         stats.coalesced += covered.count;
         self.queue.release(covered.bytes);
         let own = now + wait;

@@ -46,19 +46,34 @@ impl Connection {
         self.wake();
     }
 
-    /// Tells it to refetch one address, as `frame` says. What it held back of that address is said with it.
-    pub fn resync(&mut self, address: &Address, frame: &Bytes, reason: Reason, stats: &mut Stats) {
+    /// Tells it to refetch one address, as `shared` says, or under its own name. What it held back of that address is said with it.
+    pub fn resync(&mut self, address: &Address, shared: &Bytes, reason: Reason, stats: &mut Stats) {
+        let own = self.follow.name().map(|name| control::named_resync(address, reason, name));
+        self.say_resync(address, own.unwrap_or_else(|| shared.clone()), reason, stats);
+    }
+
+    fn say_resync(&mut self, address: &Address, frame: Bytes, reason: Reason, stats: &mut Stats) {
         if !self.is_live() || self.owes.is_some() {
             return;
         }
         self.note_written();
-        self.push(Entry::Said(Box::new(frame.clone())), frame.len(), stats);
+        let bytes = frame.len();
+        self.push(Entry::Said(Box::new(frame)), bytes, stats);
         stats.resynced(reason, 1);
         for needless in self.delays.iter_mut().flat_map(|delays| delays.resynced(address)) {
             self.queue.release(needless.bytes().len());
             self.queue.push(Entry::Covered(needless));
         }
         self.wake();
+    }
+
+    /// "Refetch `address`", under each name by which somebody may listen.
+    pub(super) fn resync_bytes(&self, address: &Address, reason: Reason) -> Bytes {
+        if let Some(name) = self.follow.name() {
+            return control::named_resync(address, reason, name);
+        }
+        let names = self.event_names.get(address);
+        control::resync(address, reason, names.as_deref().unwrap_or_default())
     }
 
     /// Tells it to refetch an address when its moment has come. What comes after its present place may be missing.
@@ -111,7 +126,8 @@ impl Connection {
     pub(super) fn tell_resyncs(&mut self, now: Instant, stats: &mut Stats) {
         let Some(resyncs) = self.delays.as_mut().and_then(|delays| delays.take_resyncs(now)) else { return };
         for (address, reason) in resyncs.addresses() {
-            self.resync(address, &control::resync(address, *reason), *reason, stats);
+            let frame = self.resync_bytes(address, *reason);
+            self.say_resync(address, frame, *reason, stats);
         }
         // If there was no room, it owes a resync of everything in place of these.
         if self.owes.is_none() {

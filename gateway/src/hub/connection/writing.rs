@@ -18,6 +18,7 @@ use crate::hub::Filled;
 use crate::hub::queue::Entry;
 use crate::hub::stats::Stats;
 use crate::hub::straight::Span;
+use crate::reader::delivery::Dispatch;
 
 /// Bytes that are gathered for one write, about.
 pub const WRITE: usize = 32 * 1024;
@@ -37,7 +38,7 @@ impl Connection {
     pub fn next(&mut self, stats: &mut Stats) -> Option<Bytes> {
         self.tell_owed(stats);
         Some(match self.take_next()? {
-            Next::Shared(frame) => frame.bytes().clone(),
+            Next::Shared(frame) => self.under_name(&frame),
             Next::Own(frame) => self.under_cursor(&frame),
             Next::Said(bytes) => bytes,
         })
@@ -48,9 +49,14 @@ impl Connection {
         self.tell_owed(stats);
         while out.len() < WRITE {
             match self.take_next() {
-                Some(Next::Shared(frame)) => out.extend_from_slice(frame.bytes()),
+                Some(Next::Shared(frame)) => match self.follow.name() {
+                    Some(name) => frame.write_named(out, name),
+                    None => out.extend_from_slice(frame.bytes()),
+                },
                 Some(Next::Said(bytes)) => out.extend_from_slice(&bytes),
-                Some(Next::Own(frame)) => frame.write_under(out, |out| self.write_cursor(out)),
+                Some(Next::Own(frame)) => {
+                    frame.write_under(out, self.follow.name(), |out| self.write_cursor(out));
+                }
                 None if self.is_ending() => return Filled::Ended,
                 None => return Filled::Waiting,
             }
@@ -77,12 +83,16 @@ impl Connection {
             && self.outlet.as_ref().is_some_and(|outlet| outlet.is_free())
     }
 
-    /// Writes such a run.
-    pub fn pass(&mut self, bytes: &[u8], span: Span, stats: &mut Stats) {
+    /// Writes such a run, whose bytes were joined for all that hear it without a name of their own.
+    pub fn pass(&mut self, run: &[Dispatch], (bytes, span): (&[u8], Span), stats: &mut Stats) {
         self.places.advance(span.partition, span.last);
         stats.dispatched += span.events;
+        let name = self.follow.name();
         let fill = &mut |out: &mut Vec<u8>| {
-            out.extend_from_slice(bytes);
+            match name {
+                Some(name) => run.iter().flat_map(|event| &event.frames).for_each(|(_, f)| f.write_named(out, name)),
+                None => out.extend_from_slice(bytes),
+            }
             Filled::Waiting
         };
         if !self.outlet.as_ref().is_some_and(|outlet| outlet.write(fill)) {
@@ -135,7 +145,7 @@ impl Connection {
         let Some(reason) = self.owes.filter(|_| self.is_live()) else { return };
         self.owes = None;
         for address in self.follow.addresses.iter() {
-            self.queue.push_extra(Entry::Said(Box::new(control::resync(address, reason))));
+            self.queue.push_extra(Entry::Said(Box::new(self.resync_bytes(address, reason))));
             stats.resynced(reason, 1);
         }
         // Whatever comes behind these is written after them.
@@ -163,8 +173,23 @@ impl Connection {
 
     fn under_cursor(&self, frame: &Frame) -> Bytes {
         let mut bytes = Vec::new();
-        frame.write_under(&mut bytes, |out| self.write_cursor(out));
+        frame.write_under(&mut bytes, self.follow.name(), |out| self.write_cursor(out));
         bytes.into()
+    }
+
+    fn under_name(&self, frame: &Frame) -> Bytes {
+        let Some(name) = self.follow.name() else { return frame.bytes().clone() };
+        let mut bytes = Vec::with_capacity(name.as_str().len() + frame.bytes().len());
+        frame.write_named(&mut bytes, name);
+        bytes.into()
+    }
+
+    /// A frame that moves nobody's cursor.
+    pub(super) fn without_id(&self, frame: &Frame) -> Bytes {
+        match self.follow.name() {
+            Some(name) => frame.named_without_id(name),
+            None => frame.without_id(),
+        }
     }
 
     /// The cursor after all that was written so far.

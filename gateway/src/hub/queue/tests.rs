@@ -35,7 +35,7 @@ fn collapsed(frames: impl IntoIterator<Item = Frame>) -> (Vec<String>, usize) {
     let mut queue = Queue::new(10_000);
     frames.into_iter().for_each(|frame| queue.push(Entry::Event(frame)));
     let mut dropped = 0;
-    queue.collapse(|_| dropped += 1);
+    queue.collapse(false, |_| dropped += 1);
     let left = all(&mut queue);
     assert_eq!(queue.bytes(), 0);
     (left, dropped)
@@ -80,7 +80,7 @@ fn what_is_no_event_stays_where_it_is() {
     queue.push(Entry::Event(refresh(2, &["a"])));
     queue.push_extra(Entry::Ready(Box::default()));
     queue.push(Entry::Late(refresh(3, &["a"])));
-    queue.collapse(|_| {});
+    queue.collapse(false, |_| {});
     assert_eq!(all(&mut queue), ["resync", "ready", "late 3"]);
 }
 
@@ -90,9 +90,9 @@ fn a_collapse_that_frees_little_is_not_worth_it() {
     let mut queue = Queue::new(one * 8);
     (11..=15).for_each(|ms| queue.push(Entry::Event(event(ms, &["a"]))));
     (16..=17).for_each(|ms| queue.push(Entry::Event(refresh(ms, &["b"]))));
-    assert!(!queue.collapse(|_| {}), "one of eight");
+    assert!(!queue.collapse(false, |_| {}), "one of eight");
     (18..=20).for_each(|ms| queue.push(Entry::Event(refresh(ms, &["b"]))));
-    assert!(queue.collapse(|_| {}), "three of eight");
+    assert!(queue.collapse(false, |_| {}), "three of eight");
 }
 
 #[test]

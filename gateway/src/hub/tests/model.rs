@@ -4,7 +4,8 @@
 //! happens: events of an address come once and in order; and every event that it follows and that lies before its cursor
 //! was delivered, or its address was resynced after the event had been published, or a later event of the address covers
 //! it, which was delivered or lies behind the cursor. At the end that holds for all events, and those that cover were
-//! delivered.
+//! delivered. All of that holds for who listens to one SSE event name alone: it is delivered, resynced and covered under
+//! that name. A client may have a name of its own, under which it hears everything.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,11 +19,16 @@ use tidings_shared::{Address, Cursor, Id, Message, Partition, Partitions};
 
 use super::rig::{self, Rig, address, epoch, id, partition_of};
 use crate::control::Reason;
-use crate::frame::Encoder;
+use crate::frame::{Encoder, NameLine};
+use crate::hub::FollowOptions;
 use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "@d", "@d/e"];
 const QUEUE: usize = 400;
+/// The event names that publishers use, and that the reader knows of every address.
+const EVENT_NAMES: [&str; 2] = ["x", "y"];
+/// The name of clients that have one of their own.
+const OWN: &str = "mine";
 /// The first id: the year 2100. By the gateway's clock nothing is older than that, so delays count in full in a replay.
 const FIRST: u64 = 4_102_444_800_000;
 
@@ -30,9 +36,10 @@ const FIRST: u64 = 4_102_444_800_000;
 #[derive(Debug, Clone)]
 enum Op {
     /// An event to some of the names that share a partition, coalescable or not, spread or not, with a delay or not.
-    Publish { choice: u8, coalesce: bool, spread: Option<u64>, delay: u64 },
-    /// A client joins: now, or after the cursor of one that was there before. It may want few events, and may be a poll.
-    Join { follows: u8, cursor: Option<u8>, every: bool, lasts: bool },
+    Publish { choice: u8, coalesce: bool, spread: Option<u64>, delay: u64, name: Option<&'static str> },
+    /// A client joins: now, or after the cursor of one that was there before. It may want few events, may be a poll, and
+    /// may have a name of its own.
+    Join { follows: u8, cursor: Option<u8>, every: bool, lasts: bool, own_name: bool },
     /// Milliseconds pass.
     Time(u64),
     /// A join is answered from so far back as the answer may be old.
@@ -57,10 +64,14 @@ enum Op {
 
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64), any_delay())
-            .prop_map(|(choice, coalesce, spread, delay)| Op::Publish { choice, coalesce, spread, delay }),
-        4 => (any::<u8>(), proptest::option::of(any::<u8>()), any::<bool>(), any::<bool>())
-            .prop_map(|(follows, cursor, every, lasts)| Op::Join { follows, cursor, every, lasts }),
+        10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64), any_delay(), any_name())
+            .prop_map(|(choice, coalesce, spread, delay, name)| {
+                Op::Publish { choice, coalesce, spread, delay, name }
+            }),
+        4 => (any::<u8>(), proptest::option::of(any::<u8>()), any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(follows, cursor, every, lasts, own_name)| {
+                Op::Join { follows, cursor, every, lasts, own_name }
+            }),
         4 => prop_oneof![0..300_u64, 0..3_000_u64].prop_map(Op::Time),
         4 => (any::<u8>(), 0..4_u8).prop_map(|(which, back)| Op::Answer { which, back }),
         8 => (any::<u8>(), 1..6_u8).prop_map(|(which, chunks)| Op::Read { which, chunks }),
@@ -78,6 +89,10 @@ fn any_delay() -> impl Strategy<Value = u64> {
     prop_oneof![4 => Just(0), 1 => 1..2_000_u64]
 }
 
+fn any_name() -> impl Strategy<Value = Option<&'static str>> {
+    proptest::option::weighted(0.3, proptest::sample::select(&EVENT_NAMES))
+}
+
 #[derive(Debug, Clone)]
 struct Published {
     epoch: u32,
@@ -86,6 +101,7 @@ struct Published {
     coalesce: bool,
     spread: Option<u64>,
     delay: u64,
+    name: Option<&'static str>,
     step: u64,
 }
 
@@ -112,6 +128,7 @@ impl Log {
 
 struct Client {
     key: ConnectionKey,
+    own_name: Option<&'static str>,
     follows: Vec<&'static str>,
     asked: Option<Cursor>,
     /// How far each partition was when it joined.
@@ -123,7 +140,8 @@ struct Client {
     bytes: Vec<u8>,
     delivered: HashSet<u64>,
     newest: HashMap<String, u64>,
-    resynced: HashMap<String, u64>,
+    /// By address and SSE event name.
+    resynced: HashMap<(String, String), u64>,
     cursor: Option<Cursor>,
     ready: u32,
 }
@@ -159,11 +177,13 @@ impl World {
     fn apply(&mut self, op: &Op) {
         self.step += 1;
         match op {
-            Op::Publish { choice, coalesce, spread, delay } => {
-                let event = self.publish(*choice, *coalesce, *spread, *delay);
+            Op::Publish { choice, coalesce, spread, delay, name } => {
+                let event = self.publish(*choice, (*coalesce, *spread, *delay, *name));
                 self.rig.dispatch(&event);
             }
-            Op::Join { follows, cursor, every, lasts } => self.join(*follows, *cursor, *every, *lasts),
+            Op::Join { follows, cursor, every, lasts, own_name } => {
+                self.join(*follows, *cursor, (*every, *lasts, own_name.then_some(OWN)));
+            }
             Op::Time(ms) => self.pass(Duration::from_millis(*ms)),
             Op::Answer { which, back } => self.answer(*which, usize::from(*back)),
             Op::Read { which, chunks } => {
@@ -192,13 +212,13 @@ impl World {
                 for client in self.clients.iter().filter(|client| client.owed.is_none()) {
                     self.rig.hub.take(Delivery::Joined(Joined { connection: client.key, starts: None }));
                 }
-                let event = self.publish(*choice, true, None, 0);
+                let event = self.publish(*choice, (true, None, 0, None));
                 let addresses = event.frames.iter().map(|(address, _)| Arc::clone(address)).collect();
                 let number = event.partition.index();
                 self.resync(number, self.logs[number].now(), Some(addresses), Reason::HistoryLost);
             }
             Op::Lag(missed) => {
-                missed.iter().for_each(|choice| drop(self.publish(*choice, true, None, 0)));
+                missed.iter().for_each(|choice| drop(self.publish(*choice, (true, None, 0, None))));
                 self.rig.hub.take(Delivery::Lagged(self.places()));
             }
             Op::Lift => self.rig.hub.lift(&self.places()),
@@ -213,7 +233,11 @@ impl World {
         self.rig.hub.advance(self.now);
     }
 
-    fn publish(&mut self, choice: u8, coalesce: bool, spread: Option<u64>, delay: u64) -> Dispatch {
+    fn publish(
+        &mut self,
+        choice: u8,
+        (coalesce, spread, delay, name): (bool, Option<u64>, u64, Option<&'static str>),
+    ) -> Dispatch {
         let first = NAMES[usize::from(choice) % NAMES.len()];
         let partition = partition_of(first, self.rig.partitions);
         let wanted = |at: usize, name: &&str| {
@@ -224,7 +248,7 @@ impl World {
         let log = &mut self.logs[partition.index()];
         log.last += 1 + u64::from(choice % 3);
         self.step += 1;
-        let event = Published { epoch: log.epoch, ms: log.last, names, coalesce, spread, delay, step: self.step };
+        let event = Published { epoch: log.epoch, ms: log.last, names, coalesce, spread, delay, name, step: self.step };
         log.events.push(event.clone());
         self.dispatch(partition, &event)
     }
@@ -233,7 +257,8 @@ impl World {
         // A delay of zero is no delay.
         let flags = format!("{}d{}", if event.coalesce { "c" } else { "" }, event.delay);
         let spread = event.spread.map_or("-".to_owned(), |ms| ms.to_string());
-        let text = format!("{flags} - {spread} - - {{\"version\":{}}}", event.step);
+        let name = event.name.unwrap_or("-");
+        let text = format!("{flags} - {spread} - {name} {{\"version\":{}}}", event.step);
         let message = Message::decode(&text).unwrap();
         let place = Place { epoch: epoch(event.epoch), id: id(event.ms) };
         let frame = |name: &&str| {
@@ -249,20 +274,25 @@ impl World {
         self.rig.hub.take(Delivery::Resync(Resync { partition, place, addresses, reason }));
     }
 
-    fn join(&mut self, follows: u8, cursor: Option<u8>, every: bool, lasts: bool) {
+    fn join(&mut self, follows: u8, cursor: Option<u8>, (every, lasts, own_name): (bool, bool, Option<&'static str>)) {
         let mut follows: Vec<&str> =
             NAMES.into_iter().enumerate().filter(|(at, _)| follows >> at & 1 == 1).map(|(_, name)| name).collect();
         if follows.is_empty() {
             follows.push("a");
         }
         let asked = cursor.and_then(|which| pick(&self.cursors, which, |_| true)).map(|at| self.cursors[at].clone());
-        let key = self.rig.join_every(&follows, every.then_some(Duration::from_secs(1)));
+        let options = FollowOptions { name: own_name.map(NameLine::new), ..FollowOptions::default() };
+        let key = self.rig.follow(&follows, options, every.then_some(Duration::from_secs(1)));
+        for name in &follows {
+            self.rig.tell_names(name, &EVENT_NAMES);
+        }
         if lasts {
             self.rig.hub.last(key);
         }
         let joined = self.logs.iter().map(|log| log.events.len()).collect();
         self.clients.push(Client {
             key,
+            own_name,
             follows,
             asked,
             joined,
@@ -380,24 +410,32 @@ impl Client {
         if let Some(id) = &seen.id {
             self.cursor = Some(Cursor::decode(id, partitions).unwrap());
         }
-        if let Some(name) = &seen.name {
-            self.ready += u32::from(name == "tidings.ready");
+        let heard_as = seen.name.as_deref().unwrap_or_default();
+        if heard_as.starts_with("tidings.") {
+            self.ready += u32::from(heard_as == "tidings.ready");
         } else if let Some((topic, _)) = seen.resync() {
             assert!(self.follows.contains(&topic.as_str()), "{topic} is not followed");
             assert_eq!(seen.id, None);
-            self.resynced.insert(topic, step);
+            assert!(self.own_name.is_none_or(|own| own == heard_as), "a resync under {heard_as:?}");
+            self.resynced.insert((topic, heard_as.to_owned()), step);
         } else {
             let topics = seen.topics();
             let partition = partition_of(&topics[0], partitions).index();
             let event = logs[partition].events.iter().find(|event| event.step == seen.ms()).unwrap();
             let expected: Vec<&str> = event.names.iter().filter(|n| self.follows.contains(n)).copied().collect();
             assert_eq!(topics, expected);
+            assert_eq!(heard_as, self.listener(event));
             for topic in topics {
                 let before = self.newest.insert(topic, event.step).unwrap_or(0);
                 assert!(event.step > before, "out of order, or twice: {event:?}");
             }
             self.delivered.insert(event.step);
         }
+    }
+
+    /// The SSE event name under which it hears an event; empty for `onmessage`.
+    fn listener(&self, event: &Published) -> &'static str {
+        self.own_name.or(event.name).unwrap_or_default()
     }
 
     /// Whether everything was delivered, covered or resynced: up to the cursor, or all of it.
@@ -413,10 +451,12 @@ impl Client {
             };
             for (at, event) in log.events.iter().enumerate().skip(owed[number]).filter(|(_, event)| before(event)) {
                 for name in event.names.iter().filter(|name| self.follows.contains(name)) {
-                    let resynced = self.resynced.get(*name).is_some_and(|at| *at >= event.step);
+                    let listener = self.listener(event);
+                    let resynced = self.resynced.get(&((*name).to_owned(), listener.to_owned()));
+                    let resynced = resynced.is_some_and(|at| *at >= event.step);
                     let covers = |later: &Published| {
                         let known = self.delivered.contains(&later.step) || !before(&later);
-                        later.names.contains(name) && known
+                        later.names.contains(name) && self.listener(later) == listener && known
                     };
                     let covered = event.coalesce && log.events[at + 1..].iter().any(covers);
                     assert!(

@@ -125,6 +125,37 @@ fn every_tells_listeners_of_each_name_of_their_last() {
     assert_eq!(names, [named(11, "x"), named(13, "y"), named(14, "x")]);
 }
 
+/// Of each message: its id, and the SSE event name under which it came.
+fn heard(timed: &mut Timed, key: ConnectionKey) -> Vec<(u64, String)> {
+    let seen = rig::parse(&timed.rig.bytes(key));
+    seen.into_iter().map(|seen| (seen.ms(), seen.name.unwrap_or_default())).collect()
+}
+
+#[test]
+fn a_connection_with_a_name_coalesces_whatever_names_publishers_gave() {
+    let mut timed = Timed::new(10_000);
+    let key = timed.rig.live_named("mine", &["a"], Some(SECOND));
+    let mine = |ms: u64| (ms, "mine".to_owned());
+    for (ms, name) in [(11, "x"), (12, "x"), (13, "y"), (14, "x")] {
+        timed.rig.dispatch(&named(ms, "a", name));
+    }
+    assert_eq!(heard(&mut timed, key), [mine(11)]);
+    timed.pass(SECOND + wheel::TICK);
+    assert_eq!(heard(&mut timed, key), [mine(14)]);
+}
+
+#[test]
+fn a_slow_reader_with_a_name_gets_the_latest_of_each_address_under_it() {
+    let mut timed = Timed::new(1_000);
+    let key = timed.rig.live_named("mine", &["a"], None);
+    for ms in 11..300 {
+        timed.rig.dispatch(&named(ms, "a", ["x", "y"][ms as usize % 2]));
+    }
+    let heard = heard(&mut timed, key);
+    assert!(heard.len() < 20 && heard.iter().all(|(_, name)| name == "mine"), "{heard:?}");
+    assert_eq!(heard.last().unwrap().0, 299);
+}
+
 #[test]
 fn every_collapses_a_replay() {
     let mut rig = Rig::new(1, 10_000);

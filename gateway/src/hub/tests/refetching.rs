@@ -183,3 +183,51 @@ fn nothing_of_it_outlives_a_connection() {
     timed.rig.hub.leave(key);
     assert_eq!((timed.delayed(), timed.rig.hub.has_timers()), (0, false));
 }
+
+/// The SSE event names under which messages came; empty for `onmessage`.
+fn names(timed: &mut Timed, key: ConnectionKey) -> Vec<String> {
+    let seen = rig::parse(&timed.rig.bytes(key));
+    seen.into_iter().map(|seen| seen.name.unwrap_or_default()).collect()
+}
+
+#[test]
+fn a_resync_is_said_under_each_name_by_which_somebody_may_listen() {
+    for spread in [Duration::ZERO, WINDOW] {
+        let mut timed = timed();
+        timed.rig.hub.options.resync_spread = spread;
+        let (without, own) = (timed.rig.live(&["a"]), timed.rig.live_named("mine", &["a"], None));
+        timed.rig.tell_names("a", &["x", "y"]);
+        timed.rig.tell_names("nobody/follows/this", &["z"]);
+        timed.another_history(2, 50);
+        timed.pass(WINDOW + wheel::TICK);
+        assert_eq!(names(&mut timed, without), ["", "x", "y"], "{spread:?}");
+        assert_eq!(names(&mut timed, own), ["mine"], "{spread:?}");
+        // As it falls behind.
+        timed.rig.hub.take(Delivery::Lagged(vec![Some(Place { epoch: rig::epoch(2), id: rig::id(60) })]));
+        timed.pass(WINDOW + wheel::TICK);
+        assert_eq!(names(&mut timed, without), ["", "x", "y"], "{spread:?}");
+        assert_eq!(names(&mut timed, own), ["mine"], "{spread:?}");
+    }
+}
+
+#[test]
+fn what_begins_a_stream_is_said_under_each_name_too() {
+    let mut timed = timed();
+    let (without, own) = (timed.rig.join(&["a"]), timed.rig.join_named("mine", &["a"]));
+    timed.rig.tell_names("a", &["x"]);
+    for key in [without, own] {
+        let resync = vec![(rig::address("a"), Reason::HistoryLost)];
+        timed.rig.joined(key, vec![Start { resync, ..start("a", 10, timed.rig.partitions) }]);
+    }
+    assert_eq!(names(&mut timed, without), ["", "x", "tidings.ready"]);
+    assert_eq!(names(&mut timed, own), ["mine", "tidings.ready"]);
+}
+
+#[test]
+fn names_are_forgotten_with_their_address() {
+    let mut timed = timed();
+    let key = timed.rig.live(&["a"]);
+    timed.rig.tell_names("a", &["x"]);
+    timed.rig.hub.leave(key);
+    assert!(timed.rig.hub.names.get(&rig::address("a")).is_none());
+}

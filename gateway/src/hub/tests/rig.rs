@@ -12,9 +12,9 @@ use tidings_shared::{Address, Cursor, Epoch, Id, Message, Partition, Partitions}
 use tokio::sync::mpsc;
 
 use crate::control::Reason;
-use crate::frame::Encoder;
+use crate::frame::{Encoder, NameLine};
 use crate::hub::{Follow, FollowOptions, Hub, HubOptions};
-use crate::reader::delivery::{ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
+use crate::reader::delivery::{AddressNames, ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
 use crate::reader::{Command, From, ReaderHandle, Status};
 
 /// Counts how often it was woken.
@@ -64,10 +64,16 @@ impl Rig {
         self.follow(names, FollowOptions::default(), every)
     }
 
-    fn follow(&mut self, names: &[&str], options: FollowOptions, every: Option<Duration>) -> ConnectionKey {
+    pub fn follow(&mut self, names: &[&str], options: FollowOptions, every: Option<Duration>) -> ConnectionKey {
         let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
         let options = (options != FollowOptions::default()).then(|| Rc::new(options));
         self.hub.join(Follow { every, options, ..Follow::all(addresses) }, From::Now)
+    }
+
+    /// Tells the hub the event names of an address, as the reader does before anything is said under them.
+    pub fn tell_names(&mut self, name: &str, event_names: &[&str]) {
+        let names = event_names.iter().map(|name| Arc::from(*name)).collect();
+        self.hub.take(Delivery::Names(AddressNames { address: address(name), names }));
     }
 
     /// A connection that is up to date at 10.
@@ -76,7 +82,22 @@ impl Rig {
     }
 
     pub fn live_every(&mut self, names: &[&str], every: Option<Duration>) -> ConnectionKey {
-        let key = self.join_every(names, every);
+        self.live_with(names, FollowOptions::default(), every)
+    }
+
+    /// The same under an SSE event name of its own.
+    pub fn live_named(&mut self, own: &str, names: &[&str], every: Option<Duration>) -> ConnectionKey {
+        let options = FollowOptions { name: Some(NameLine::new(own)), ..FollowOptions::default() };
+        self.live_with(names, options, every)
+    }
+
+    pub fn join_named(&mut self, own: &str, names: &[&str]) -> ConnectionKey {
+        let options = FollowOptions { name: Some(NameLine::new(own)), ..FollowOptions::default() };
+        self.follow(names, options, None)
+    }
+
+    fn live_with(&mut self, names: &[&str], options: FollowOptions, every: Option<Duration>) -> ConnectionKey {
+        let key = self.follow(names, options, every);
         let mut starts: Vec<Start> = Vec::new();
         for name in names {
             let partition = partition_of(name, self.partitions);
