@@ -16,18 +16,22 @@ export class Streams {
     return streams;
   }
 
-  /** Opens one at each of `urls`, all at once. */
-  async open(urls, withCredentials = false) {
-    await this.#page.evaluate((each, credentials) => {
+  /** Opens one at each of `urls`, all at once. Each listens to the event names `names` too. */
+  async open(urls, withCredentials = false, names = []) {
+    await this.#page.evaluate((each, credentials, listened) => {
       for (const url of each) {
         const source = new EventSource(url, { withCredentials: credentials });
-        const stream = { source, ready: 0, errors: 0, events: [] };
+        const stream = { source, ready: 0, errors: 0, events: [], named: {} };
+        for (const name of listened) {
+          stream.named[name] = [];
+          source.addEventListener(name, ({ data }) => stream.named[name].push(JSON.parse(data)));
+        }
         source.addEventListener('tidings.ready', () => (stream.ready += 1));
         source.addEventListener('error', () => (stream.errors += 1));
         source.onmessage = ({ data }) => stream.events.push(JSON.parse(data));
         streams.push(stream);
       }
-    }, urls, withCredentials);
+    }, urls, withCredentials, names);
   }
 
   /** Closes those that `from` and `to` count. */
@@ -51,7 +55,8 @@ export class Streams {
   /** What each has seen so far. */
   async view() {
     return await this.#page.evaluate(() =>
-      streams.map(({ source, ready, errors, events }) => ({ state: source.readyState, ready, errors, events })));
+      streams.map(({ source, ready, errors, events, named }) =>
+        ({ state: source.readyState, ready, errors, events, named })));
   }
 
   /** Waits until `condition` holds of all that they saw. */

@@ -17,6 +17,7 @@ mod limits;
 mod logging;
 mod marks;
 mod multi;
+mod names;
 mod options;
 mod poll;
 mod proxies;
