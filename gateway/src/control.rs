@@ -150,10 +150,10 @@ mod tests {
         let block = "data: {\"topic\":\"@a\\\"b/inbox\",\"resync\":true,\"reason\":\"history-lost\"}\n\n";
         assert_eq!(resync(&address, Reason::HistoryLost, &[]), block);
         let names = ["x", "y"].map(Arc::from);
-        let each = format!("{block}event: x\n{block}event: y\n{block}");
+        let each = [block, &frame::name_line("x"), block, &frame::name_line("y"), block].concat();
         assert_eq!(resync(&address, Reason::HistoryLost, &names), each);
         let named = named_resync(&address, Reason::HistoryLost, &NameLine::new("mine"));
-        assert_eq!(named, format!("event: mine\n{block}"));
+        assert_eq!(named, frame::name_line("mine") + block);
     }
 
     #[test]
