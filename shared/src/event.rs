@@ -52,6 +52,23 @@ fn given_data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<R
     Box::deserialize(deserializer).map(Some)
 }
 
+/// Events are equal if they say the same, as text by text. Data is compared as it is written.
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        let data = |event: &Self| event.data.as_deref().map(|data| data.get().to_owned());
+        self.to() == other.to()
+            && self.event_type == other.event_type
+            && self.version == other.version
+            && data(self) == data(other)
+            && self.key == other.key
+            && self.coalesce == other.coalesce
+            && self.spread == other.spread
+            && self.delay == other.delay
+            && self.sender == other.sender
+            && self.name == other.name
+    }
+}
+
 /// An event that was checked and encoded: ready for the publish script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
