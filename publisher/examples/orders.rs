@@ -46,7 +46,8 @@ impl Orders {
     async fn close_day(&mut self, day: &str) -> Result<(), tidings_publisher::Error> {
         let event = Event::refresh("orders").event_type("orders.closed").key(format!("close-day-{day}"));
         let receipt = self.publisher.publish(event).await?;
-        println!("day {day} closed, told as {}; told before: {}", receipt.ids["orders"], receipt.duplicate);
+        let id = receipt.id("orders").unwrap_or_default();
+        println!("day {day} closed, told as {id}; told before: {}", receipt.duplicate);
         Ok(())
     }
 }
@@ -68,4 +69,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     publisher.shutdown(Duration::from_secs(5)).await?;
     println!("{:?}", publisher.stats());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_to_the_order_and_to_its_customer() {
+        let publisher = Publisher::recording();
+        let mut orders = Orders { rows: BTreeMap::new(), publisher: publisher.clone() };
+        orders.set_state(1, "paid", "alice");
+        let expected = Event::refresh("orders/1").also_to("@alice/orders");
+        assert_eq!(publisher.recorded(), [expected.event_type("order.updated").version("1")]);
+    }
 }

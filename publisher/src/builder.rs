@@ -111,26 +111,24 @@ impl Builder {
         self
     }
 
-    /// Connects. Fails with a retryable error if Redis is away: try again, or use [`Builder::lazy`]. For `http://` the
-    /// URL is checked, and nothing sent.
+    /// Connects, for programs that must not start without the store. Fails with a retryable error
+    /// if Redis is away: a service uses [`Builder::lazy`], so that it starts and publishes once
+    /// Redis is back. For `http://` the URL is checked, and nothing sent.
     pub async fn connect(self) -> Result<Publisher, Error> {
+        Error::unless_in_runtime()?;
         let publisher = self.lazy()?;
         publisher.reach().await?;
         Ok(publisher)
     }
 
-    /// A publisher that connects with its first event. Fails only for a URL or files of TLS that are not
-    /// valid.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a Tokio runtime, as it starts the task that sends what [`Publisher::notify`] takes.
+    /// A publisher that connects with its first event, and again whenever the connection is lost.
+    /// Fails only for a URL or files of TLS that are not valid.
     pub fn lazy(self) -> Result<Publisher, Error> {
         let transport = match Way::of(&self.url)? {
             Way::Redis(url) => Transport::Redis(Box::new(self.redis(&url)?)),
             Way::Http => Transport::Http(Http::new(&self.url, self.timeout)?),
         };
-        Ok(Publisher::start(Sender::new(transport, self.retries), self.notify_bytes))
+        Ok(Publisher::new(Sender::new(transport, self.retries), self.notify_bytes))
     }
 
     fn redis(&self, url: &RedisUrl) -> Result<Redis, Error> {

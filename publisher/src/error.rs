@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Protocol,
     /// The publisher was shut down.
     Closed,
+    /// It was called outside of a Tokio runtime, where nothing can be sent.
+    NoRuntime,
 }
 
 /// A failure. Its text never holds a password or a URL with one.
@@ -70,6 +72,16 @@ impl Error {
     /// The publisher was shut down.
     pub(crate) fn closed() -> Self {
         Self { kind: ErrorKind::Closed, source: None, retry_after: None }
+    }
+
+    /// Fails outside of a Tokio runtime, where timers and sockets panic.
+    pub(crate) fn unless_in_runtime() -> Result<(), Self> {
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                Err(Self::told(ErrorKind::NoRuntime, "call it within a Tokio runtime, as #[tokio::main] starts one"))
+            }
+        }
     }
 
     /// The same failure, with what the other side said of when to come back.
@@ -117,6 +129,7 @@ impl fmt::Display for ErrorKind {
             Self::Refused => "the store refused",
             Self::Protocol => "the answer was not understood",
             Self::Closed => "the publisher was shut down",
+            Self::NoRuntime => "there is no Tokio runtime",
         })
     }
 }

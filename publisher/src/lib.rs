@@ -5,12 +5,14 @@
 //! use tidings_publisher::{Event, Publisher};
 //!
 //! # async fn example() -> Result<(), tidings_publisher::Error> {
-//! let publisher = Publisher::connect("redis://127.0.0.1:6379").await?;
-//! // Waits until the store has it.
-//! let receipt = publisher.publish(Event::refresh("orders/42").event_type("order.updated").version("7")).await?;
-//! println!("published as {}", receipt.ids["orders/42"]);
+//! // Fails only for a wrong URL: the service starts while the store is away.
+//! let publisher = Publisher::lazy("redis://127.0.0.1:6379")?;
 //! // Never waits, never fails the caller.
 //! publisher.notify(Event::refresh("@alice/inbox"));
+//! // Waits until the store has it.
+//! let event = Event::refresh("orders/42").event_type("order.updated").version("7");
+//! let receipt = publisher.publish(event).await?;
+//! println!("published as {:?}", receipt.id("orders/42"));
 //! publisher.shutdown(Duration::from_secs(5)).await
 //! # }
 //! ```
@@ -24,7 +26,8 @@
 //! | `sender`, `parcel`, `backoff` | an event made ready, and sending it with retries |
 //! | `transport` | the ways it can go: Redis, a gateway's API, nowhere |
 //! | [`store`], `renewed` | reaching Redis in all its topologies |
-//! | `notify` | the queue and the task behind [`Publisher::notify`] |
+//! | `local` | a publisher that sends nothing, for tests |
+//! | `notify`, `complaint` | the queue and the task behind [`Publisher::notify`] |
 //! | `tail` | following addresses from a terminal (feature `cli`) |
 //!
 //! The feature `cli`, on by default, builds the `tidings` command. Turn it off to use the library alone.
@@ -32,7 +35,9 @@
 
 mod backoff;
 mod builder;
+mod complaint;
 mod error;
+mod local;
 mod notify;
 mod parcel;
 mod publisher;

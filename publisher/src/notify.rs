@@ -1,30 +1,33 @@
 //! What `notify` takes, and the task that sends it.
 
-mod complaint;
 mod order;
 mod ordered;
 mod queue;
+mod running;
 mod task;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidings_shared::Event;
-use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
+use crate::complaint::Complaints;
 use crate::sender::Sender;
 use crate::{Error, ErrorKind, Stats};
-use complaint::Complaints;
 use order::EventOrder;
 use queue::Queue;
+use running::RunningTask;
 
-/// The callers' side: puts events into the queue.
+/// The callers' side: puts events into the queue. When it is dropped, the task sends what is there
+/// and ends.
 pub(crate) struct Notifier {
     shared: Arc<Shared>,
-    task: AbortHandle,
-    /// Closed when the task has ended.
-    ended: watch::Receiver<()>,
+    /// The runtime in which the publisher was made, if there was one.
+    runtime: Option<Handle>,
+    /// The task, from the first event on.
+    task: Mutex<Option<RunningTask>>,
 }
 
 /// What callers and the task share. The lock is held for moments only, never over a wait.
@@ -44,14 +47,26 @@ impl Shared {
 }
 
 impl Notifier {
-    /// Starts the task.
-    pub(crate) fn start(sender: Arc<Sender>, most_bytes: usize) -> Self {
+    /// An empty queue. The task starts with the first event.
+    pub(crate) fn new(sender: Arc<Sender>, most_bytes: usize) -> Self {
         let order = sender.partitions().map_or(EventOrder::ByAddress, EventOrder::ByPartition);
         let queue = Mutex::new(Queue::new(most_bytes, order));
         let shared = Arc::new(Shared { sender, queue, complaints: Complaints::default(), wake: Notify::new() });
-        let (running, ended) = watch::channel(());
-        let task = tokio::spawn(task::run(shared.clone(), running)).abort_handle();
-        Self { shared, task, ended }
+        Self { shared, runtime: Handle::try_current().ok(), task: Mutex::default() }
+    }
+
+    /// What sends events.
+    pub(crate) fn sender(&self) -> &Sender {
+        &self.shared.sender
+    }
+
+    /// What sends events, unless it is closed or there is no runtime to send in.
+    pub(crate) fn open_sender(&self) -> Result<&Sender, Error> {
+        if self.shared.queue().is_closed() {
+            return Err(Error::closed());
+        }
+        Error::unless_in_runtime()?;
+        Ok(self.sender())
     }
 
     /// Puts an event into the queue.
@@ -64,30 +79,47 @@ impl Notifier {
         if dropped > 0 {
             self.shared.complaints.dropped(dropped);
         }
+        self.start();
         self.shared.wake.notify_one();
+    }
+
+    /// Starts the task if it does not run yet.
+    fn start(&self) {
+        let mut task = self.task();
+        if task.is_some() || self.shared.queue().is_empty() {
+            return;
+        }
+        match RunningTask::start(self.shared.clone(), self.runtime.clone()) {
+            Ok(running) => *task = Some(running),
+            // The events wait; the next one tries again.
+            Err(error) => self.shared.complaints.failed(&Error::new(ErrorKind::NoRuntime, error), 1),
+        }
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<RunningTask>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes no more events; the task ends when it has sent what is there.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.shared.queue().close();
         self.shared.wake.notify_one();
-    }
-
-    /// Whether it takes no more events.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.queue().is_closed()
     }
 
     /// Closes, waits until the task has sent what is there, and ends it if that takes longer than `deadline`.
     pub(crate) async fn shutdown(&self, deadline: Duration) -> Result<(), Error> {
         self.close();
-        let mut ended = self.ended.clone();
-        // The channel never carries a value: it only closes.
-        if tokio::time::timeout(deadline, ended.changed()).await.is_ok() {
-            return Ok(());
+        let running = self.task().clone();
+        if let Some(RunningTask { abort, mut ended }) = running {
+            Error::unless_in_runtime()?;
+            // The channel never carries a value: it only closes.
+            if tokio::time::timeout(deadline, ended.changed()).await.is_err() {
+                abort.abort();
+                let _ = ended.changed().await;
+            }
+        } else {
+            self.shared.queue().abandon();
         }
-        self.task.abort();
-        let _ = ended.changed().await;
         match self.shared.queue().abandoned() {
             0 => Ok(()),
             events => Err(Error::told(
@@ -109,5 +141,11 @@ impl Notifier {
             queued_bytes: queue.bytes(),
             backlogs: queue.backlogs(),
         }
+    }
+}
+
+impl Drop for Notifier {
+    fn drop(&mut self) {
+        self.close();
     }
 }

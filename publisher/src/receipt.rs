@@ -16,6 +16,15 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
+impl Receipt {
+    /// The event's id at one of its addresses; `None` if it did not go there.
+    ///
+    /// Of [`Publisher::disabled`](crate::Publisher::disabled) all ids are zero.
+    pub fn id(&self, address: &str) -> Option<Id> {
+        self.ids.get(address).copied()
+    }
+}
+
 fn as_texts<S: Serializer>(ids: &BTreeMap<String, Id>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(ids.iter().map(|(address, id)| (address, id.to_string())))
 }
@@ -34,7 +43,8 @@ mod tests {
     fn is_the_json_of_the_publish_api() {
         let json = r#"{"ids":{"@alice":"17-1","orders/42":"17-0"},"duplicate":false}"#;
         let receipt: Receipt = serde_json::from_str(json).unwrap();
-        assert_eq!(receipt.ids["orders/42"], Id { ms: 17, seq: 0 });
+        assert_eq!(receipt.id("orders/42"), Some(Id { ms: 17, seq: 0 }));
+        assert_eq!(receipt.id("orders/43"), None);
         assert_eq!(serde_json::to_string(&receipt).unwrap(), json);
         assert!(serde_json::from_str::<Receipt>(r#"{"ids":{"a":"x"},"duplicate":false}"#).is_err());
     }

@@ -27,8 +27,6 @@ pub(crate) enum Transport {
     Redis(Box<Redis>),
     /// Through a gateway's publish API.
     Http(Http),
-    /// Nowhere, and that is well.
-    Disabled,
 }
 
 /// Which transport a URL asks for.
@@ -57,7 +55,7 @@ impl Transport {
     /// The form of body that it sends.
     pub(crate) fn form(&self) -> Form {
         match self {
-            Self::Redis(_) | Self::Disabled => Form::Message,
+            Self::Redis(_) => Form::Message,
             Self::Http(_) => Form::Json,
         }
     }
@@ -66,14 +64,14 @@ impl Transport {
     pub(crate) fn partitions(&self) -> Option<Partitions> {
         match self {
             Self::Redis(redis) => Some(redis.partitions()),
-            Self::Http(_) | Self::Disabled => None,
+            Self::Http(_) => None,
         }
     }
 
     /// The most events that go in one attempt.
     pub(crate) fn window(&self) -> usize {
         match self {
-            Self::Redis(_) | Self::Disabled => 256,
+            Self::Redis(_) => 256,
             Self::Http(_) => 100,
         }
     }
@@ -82,7 +80,7 @@ impl Transport {
     pub(crate) async fn connect(&self) -> Result<(), Error> {
         match self {
             Self::Redis(redis) => redis.connect().await,
-            Self::Http(_) | Self::Disabled => Ok(()),
+            Self::Http(_) => Ok(()),
         }
     }
 
@@ -91,7 +89,6 @@ impl Transport {
         match self {
             Self::Redis(redis) => Ok(redis.attempt(parcels).await),
             Self::Http(http) => http.attempt(parcels).await,
-            Self::Disabled => Ok(parcels.iter().map(|_| Ok(Receipt::default())).collect()),
         }
     }
 }

@@ -54,7 +54,7 @@ impl Problem {
     fn kind(&self) -> ErrorKind {
         match self.status {
             400 | 413 | 415 | 422 => ErrorKind::InvalidEvent,
-            401 | 403 | 404 | 405 => ErrorKind::Refused,
+            401 | 403 | 404 | 405 | 421 => ErrorKind::Refused,
             408 | 425 | 429 | 500..=599 => ErrorKind::Unavailable,
             _ => ErrorKind::Protocol,
         }

@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind};
 
 /// Logs a warning for each reason at most once in ten seconds, with how many events it is about.
 #[derive(Default)]
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     open: Mutex<HashMap<Reason, Complaint>>,
 }
 
@@ -27,14 +27,14 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 impl Complaints {
     /// Events had to make room, or found none.
-    pub(super) fn dropped(&self, events: u64) {
+    pub(crate) fn dropped(&self, events: u64) {
         if let Some(events) = self.due(Reason::Full, events, Instant::now()) {
             tracing::warn!(events, "the notify queue is full, or closed: events were dropped");
         }
     }
 
     /// Events failed for good, or keep failing.
-    pub(super) fn failed(&self, error: &Error, events: u64) {
+    pub(crate) fn failed(&self, error: &Error, events: u64) {
         if let Some(events) = self.due(Reason::Failed(error.kind()), events, Instant::now()) {
             if error.is_retryable() {
                 tracing::warn!(events, %error, "events of notify wait for the store");
