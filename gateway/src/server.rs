@@ -1,6 +1,7 @@
 //! The HTTP servers: which paths each listener has.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::Request;
@@ -16,8 +17,10 @@ use socket2::{Domain, Socket, Type};
 use tidings_shared::Partitions;
 
 use crate::admin::{self, Lifecycle};
+use crate::admission::SocketLimit;
 use crate::cors::Origins;
 use crate::demo::{self, Board};
+use crate::files;
 use crate::http1::Http1Options;
 use crate::http2::{Http2Options, HttpFactory, HttpOptions};
 use crate::hub::{self, HubOptions};
@@ -118,19 +121,21 @@ pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<
     give_up_after(hub.heartbeat.mul_f64(PATIENCE), &listener)?;
     let builder = Server::build()
         .workers(workers)
-        // The gate counts. Whoever is over a limit must be let in as far as there, to be told when to come back.
-        .max_concurrent_connections(usize::MAX)
+        // The gate counts streams. Whoever is over a limit must be let in as far as there, to be told when to come back.
+        // This is for descriptors: what is over it waits in the backlog, while silent sockets are closed.
+        .max_concurrent_connections(per_worker(files::sockets(), workers))
         .shutdown_timeout(SHUTDOWN.as_secs())
         .disable_signals();
     let (head, heartbeat) = (http.head, hub.heartbeat);
     let drain = http.drain.clone();
     let http2 = Http2Options { head, streams, ping: heartbeat, drain: drain.clone() };
     let options = HttpOptions { http1: http, http2 };
+    let sockets = SocketLimit::new(files::sockets(), parts.limits.proxies.clone(), parts.metrics.clone());
     let worker = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
         let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.origins.clone(), parts.metrics.clone());
         let app = app(&|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
-        LeanFactory::new(Some(gate.clone()), head, tls.clone(), HttpFactory::new(app, options.clone()))
+        LeanFactory::new(Some(gate.clone()), head, sockets.clone(), tls.clone(), HttpFactory::new(app, options.clone()))
     };
     Ok(builder.listen("public", listener, worker)?.run())
 }
@@ -152,7 +157,12 @@ fn configure(cfg: &mut ServiceConfig, parts: &Parts, gate: Gate, board: Option<D
 /// The admin listener, whose requests are read as `http` says.
 pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io::Result<Server> {
     give_up_after(ADMIN_PATIENCE, &listener)?;
-    let builder = Server::build().workers(1).shutdown_timeout(SHUTDOWN.as_secs()).disable_signals();
+    let sockets = SocketLimit::new(files::admin_sockets(), Arc::default(), parts.metrics.clone());
+    let builder = Server::build()
+        .workers(1)
+        .max_concurrent_connections(per_worker(files::admin_sockets(), 1))
+        .shutdown_timeout(SHUTDOWN.as_secs())
+        .disable_signals();
     let head = http.head;
     let http2 = Http2Options { head, streams: 0, ping: ADMIN_PATIENCE, drain: http.drain.clone() };
     let options = HttpOptions { http1: http, http2 };
@@ -164,9 +174,16 @@ pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io
             let all = web::scope("").wrap(from_fn(guard_hosts)).configure(admin::configure);
             cfg.service(all.default_service(web::to(problem::not_found)));
         });
-        LeanFactory::new(None, head, None, HttpFactory::new(app, options.clone()))
+        LeanFactory::new(None, head, sockets.clone(), None, HttpFactory::new(app, options.clone()))
     };
     Ok(builder.listen("admin", listener, worker)?.run())
+}
+
+/// The sockets that a worker may hold, of `all` that its listener may have. A few more than its share, so that one more
+/// comes and has the oldest silent one closed.
+fn per_worker(all: usize, workers: usize) -> usize {
+    let share = all.div_ceil(workers.max(1));
+    share + (share / 16).max(4)
 }
 
 /// An application with these services, as connections call it.

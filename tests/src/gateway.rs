@@ -22,6 +22,8 @@ pub struct Setup {
     flags: Vec<(String, String)>,
     /// What is switched off, as [`WITHOUT`] has it; empty: nothing.
     without: String,
+    /// How many files it may have open; 0 is as many as the test.
+    files: u32,
 }
 
 /// The bytes of the pipe that stderr is.
@@ -41,7 +43,7 @@ impl Setup {
     }
 
     fn with_store(url: &str) -> Self {
-        Self { host: Ipv4Addr::LOCALHOST, flags: Vec::new(), without: String::new() }
+        Self { host: Ipv4Addr::LOCALHOST, flags: Vec::new(), without: String::new(), files: 0 }
             .with("store.url", url)
             .with("server.workers", "2")
             .with("stream.retry", "1s")
@@ -70,6 +72,12 @@ impl Setup {
     #[must_use]
     pub fn without(self, mechanisms: &[&str]) -> Self {
         Self { without: mechanisms.join(","), ..self }
+    }
+
+    /// Lets it have no more than so many files open.
+    #[must_use]
+    pub fn files(self, files: u32) -> Self {
+        Self { files, ..self }
     }
 
     /// Starts one and waits until it is ready.
@@ -143,7 +151,14 @@ pub fn binary() -> PathBuf {
 impl Gateway {
     /// Starts it again on its ports, after it ended or was killed.
     pub async fn start(&self) {
-        let mut command = Command::new(binary());
+        let mut command = match self.setup.files {
+            0 => Command::new(binary()),
+            files => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(binary());
+                shell
+            }
+        };
         command.args(["--server.listen", &self.public().to_string(), "--admin.listen", &self.admin().to_string()]);
         for (key, value) in &self.setup.flags {
             command.arg(format!("--{key}")).arg(value);

@@ -6,6 +6,7 @@
 mod origin;
 mod pace;
 mod places;
+mod sockets;
 mod tally;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use tidings_shared::Address;
 pub use self::origin::{Origin, Proxies};
 pub use self::pace::Pace;
 pub use self::places::{Place, Places};
+pub use self::sockets::{OpenSocket, SocketLimit};
 use self::tally::Tally;
 
 /// The most connections of each kind. For users and origins 0 is no limit.

@@ -49,7 +49,8 @@ impl Proxies {
         Origin::of(from)
     }
 
-    fn trusts(&self, ip: IpAddr) -> bool {
+    /// Whether the one of this address is believed.
+    pub(super) fn trusts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| network.contains(&ip))
     }

@@ -53,11 +53,17 @@ where
     S: Service<Request, Response = ServiceResponse>,
     S::Error: Into<Response<BoxBody>>,
 {
-    let Connection { io, peer, since, .. } = connection;
+    let Connection { io, peer, since, mut socket, .. } = connection;
     let wire = Wire::new(io);
     let mut until = Instant::from_std(since) + HEAD;
     loop {
-        let received = match receive(&wire, until, &options).await {
+        let received = tokio::select! {
+            biased;
+            () = socket.surplus() => return,
+            received = receive(&wire, until, &options) => received,
+        };
+        socket.speak();
+        let received = match received {
             Ok(received) => received,
             Err(NoRequest::Gone) => return,
             Err(NoRequest::Wrong(problem)) => {
@@ -76,8 +82,11 @@ where
             Err(_cut) => return,
         }
         wire.shrink();
-        if !wait(&wire, &options).await {
-            return;
+        socket.fall_silent();
+        tokio::select! {
+            biased;
+            () = socket.surplus() => return,
+            begins = wait(&wire, &options) => if !begins { return },
         }
         until = Instant::now() + HEAD;
     }

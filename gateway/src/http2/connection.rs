@@ -1,7 +1,6 @@
 //! One HTTP/2 connection, from its preface to its end.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use actix_web::dev::ServiceResponse;
 use bytes::Bytes;
 use h2::server::{self, Builder};
 use h2::{Ping, PingPong};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
 use super::Http2Options;
 use super::exchange::Exchange;
 use crate::admission::Places;
+use crate::lean::{Connection, Io};
 
 /// How long the preface and the first settings may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -30,20 +29,24 @@ const HEAD: u32 = 256 * 1024;
 const SEND_BUFFER: usize = 16 * 1024;
 
 /// Serves a connection until either side ends it.
-pub(super) async fn serve<T, S>(io: T, peer: Option<SocketAddr>, app: Rc<S>, options: Http2Options) -> io::Result<()>
+pub(super) async fn serve<S>(connection: Connection, app: Rc<S>, options: Http2Options) -> io::Result<()>
 where
-    T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request, Response = ServiceResponse> + 'static,
     S::Error: Into<Response<BoxBody>>,
 {
+    let Connection { io, peer, mut socket, .. } = connection;
     let Http2Options { head, streams, ping, mut drain } = options;
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(streams.saturating_add(ROOM))
         .max_header_list_size(HEAD)
         .max_send_buffer_size(SEND_BUFFER);
-    let handshake = timeout(HANDSHAKE, builder.handshake(io)).await.map_err(|_| gone())?;
-    let mut connection: server::Connection<T, Bytes> = handshake.map_err(io::Error::other)?;
+    let handshake = tokio::select! {
+        biased;
+        () = socket.surplus() => return Err(gone()),
+        handshake = timeout(HANDSHAKE, builder.handshake(io)) => handshake.map_err(|_| gone())?,
+    };
+    let mut connection: server::Connection<Io, Bytes> = handshake.map_err(io::Error::other)?;
     let pings = connection.ping_pong();
     let mut dead = std::pin::pin!(until_dead(pings, ping));
     let mut idle = std::pin::pin!(sleep(ping));
@@ -53,6 +56,8 @@ where
         tokio::select! {
             request = connection.accept() => match request {
                 Some(request) => {
+                    // From now on it is held by its streams, or closed as it has none.
+                    socket.speak();
                     let (request, answer) = request.map_err(io::Error::other)?;
                     let exchange = Exchange::new(Rc::clone(&app), places.clone(), peer, 2 * ping, head);
                     actix_web::rt::spawn(exchange.run(request, answer));
@@ -60,6 +65,7 @@ where
                 None => return Ok(()),
             },
             () = &mut dead => return Err(gone()),
+            () = socket.surplus() => return Err(gone()),
             _ = drain.wait_for(Option::is_some), if !leaving => {
                 // A client that stayed would come back on this connection, and so to a gateway that ends.
                 leaving = true;

@@ -112,7 +112,7 @@ where
         Box::pin(async move {
             if connection.protocol != Protocol::Http2 {
                 http1::serve(connection, app, http1).await;
-            } else if let Err(error) = connection::serve(connection.io, connection.peer, app, http2).await {
+            } else if let Err(error) = connection::serve(connection, app, http2).await {
                 tracing::debug!(%error, "an HTTP/2 connection ended badly");
             }
             Ok(())

@@ -27,6 +27,7 @@ pub use self::io::Io;
 use self::head::{Head, Manner};
 use self::socket::Scratch;
 use self::writer::Writer;
+use crate::admission::{OpenSocket, SocketLimit};
 use crate::http1::HEAD;
 use crate::request::HeadBounds;
 use crate::stream::{Asked, Gate, Stream};
@@ -43,6 +44,8 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// When it could begin to speak.
     pub since: Instant,
+    /// Its place among the sockets of the listener.
+    pub socket: OpenSocket,
 }
 
 /// Connections that a worker takes before its streams get their turn: a storm of thousands comes in between their writes,
@@ -56,6 +59,7 @@ const READ: usize = 4 * 1024;
 pub struct LeanFactory<H> {
     gate: Option<Gate>,
     bounds: HeadBounds,
+    sockets: SocketLimit,
     tls: Option<Tls>,
     http: H,
 }
@@ -63,8 +67,8 @@ pub struct LeanFactory<H> {
 impl<H> LeanFactory<H> {
     /// Streams come from `gate`, if this listener has them, and their heads are no larger than `bounds`; `http` gets every
     /// other connection. With `tls` that is every one, after its handshake.
-    pub fn new(gate: Option<Gate>, bounds: HeadBounds, tls: Option<Tls>, http: H) -> Self {
-        Self { gate, bounds, tls, http }
+    pub fn new(gate: Option<Gate>, bounds: HeadBounds, sockets: SocketLimit, tls: Option<Tls>, http: H) -> Self {
+        Self { gate, bounds, sockets, tls, http }
     }
 }
 
@@ -83,10 +87,10 @@ where
 
     fn new_service(&self, (): ()) -> Self::Future {
         let (gate, bounds, tls) = (self.gate.clone(), self.bounds, self.tls.clone());
-        let http = self.http.new_service(());
+        let (sockets, http) = (self.sockets.clone(), self.http.new_service(()));
         Box::pin(async move {
             let (scratch, taken) = (Scratch::default(), Cell::new(0));
-            Ok(Lean { gate, bounds, tls, http: Rc::new(http.await?), scratch, taken })
+            Ok(Lean { gate, bounds, sockets, tls, http: Rc::new(http.await?), scratch, taken })
         })
     }
 }
@@ -96,6 +100,7 @@ where
 pub struct Lean<S> {
     gate: Option<Gate>,
     bounds: HeadBounds,
+    sockets: SocketLimit,
     tls: Option<Tls>,
     http: Rc<S>,
     scratch: Scratch,
@@ -123,17 +128,27 @@ where
     fn call(&self, socket: TcpStream) -> Self::Future {
         self.taken.set(self.taken.get() + 1);
         let (gate, bounds, tls) = (self.gate.clone(), self.bounds, self.tls.clone());
-        let (http, scratch) = (Rc::clone(&self.http), Rc::clone(&self.scratch));
+        let (http, scratch, sockets) = (Rc::clone(&self.http), Rc::clone(&self.scratch), self.sockets.clone());
         // Boxed one by one: a stream lives for hours, and must not hold the room that its beginning took, nor that of
         // a connection of the HTTP server.
         Box::pin(async move {
-            let begun: LocalBoxFuture<'_, Begun> = Box::pin(begin(socket, gate, bounds, tls));
+            let peer = socket.peer_addr().ok();
+            let mut place = sockets.open(peer.map(|peer| peer.ip()));
+            let begun: LocalBoxFuture<'_, Begun> = Box::pin(async {
+                tokio::select! {
+                    biased;
+                    () = place.surplus() => Begun::Gone,
+                    begun = begin(socket, peer, gate, bounds, tls) => begun,
+                }
+            });
             match begun.await {
                 Begun::Stream(socket, stream, manner) => {
+                    place.speak();
                     Writer::new(socket, stream, manner, scratch).await;
                     Ok(())
                 }
-                Begun::Other(connection) => {
+                Begun::Other(io, protocol, since) => {
+                    let connection = Connection { io, protocol, peer, since, socket: place };
                     let served: LocalBoxFuture<'_, _> = Box::pin(http.call(connection));
                     drop(http);
                     served.await
@@ -147,18 +162,23 @@ where
 /// How a connection begins.
 enum Begun {
     Stream(TcpStream, Stream, Manner),
-    Other(Connection),
+    Other(Io, Protocol, Instant),
     Gone,
 }
 
-async fn begin(socket: TcpStream, gate: Option<Gate>, bounds: HeadBounds, tls: Option<Tls>) -> Begun {
+async fn begin(
+    socket: TcpStream,
+    peer: Option<SocketAddr>,
+    gate: Option<Gate>,
+    bounds: HeadBounds,
+    tls: Option<Tls>,
+) -> Begun {
     let _delays_nothing = socket.set_nodelay(true);
-    let peer = socket.peer_addr().ok();
     if let Some(tls) = tls {
         return match tls.accept(socket).await {
             Ok(stream) => {
                 let protocol = if tls::is_http2(&stream) { Protocol::Http2 } else { Protocol::Http1 };
-                Begun::Other(Connection { io: Io::tls(stream), protocol, peer, since: Instant::now() })
+                Begun::Other(Io::tls(stream), protocol, Instant::now())
             }
             Err(error) => {
                 tracing::debug!(?peer, %error, "a TLS handshake failed");
@@ -178,7 +198,7 @@ async fn begin(socket: TcpStream, gate: Option<Gate>, bounds: HeadBounds, tls: O
     };
     match first {
         First::Stream(stream, manner) => Begun::Stream(socket, stream, manner),
-        First::Other(protocol) => Begun::Other(Connection { io: Io::new(socket, seen), protocol, peer, since }),
+        First::Other(protocol) => Begun::Other(Io::new(socket, seen), protocol, since),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Metrics of connections: how many there are, what they follow, and how they came.
 
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -11,6 +12,8 @@ use crate::admission::Limit;
 /// Those of connections.
 #[derive(Debug)]
 pub(super) struct Connections {
+    sockets: Gauge,
+    silent_closed: Counter,
     connections: Gauge,
     follows: Gauge,
     addresses: Gauge,
@@ -23,6 +26,8 @@ impl Connections {
     /// All at 0.
     pub(super) fn new(r: &mut Registry) -> Self {
         Self {
+            sockets: add(r, "sockets", "Open sockets of all listeners, those that have said nothing yet included"),
+            silent_closed: add(r, "silent_closed", "Sockets that said nothing, closed as others needed their room"),
             connections: add(r, "connections", "Open streams and waiting polls"),
             follows: add(r, "follows", "Addresses that connections follow, each counted for each connection"),
             addresses: add(r, "addresses_followed", "Addresses that at least one connection follows"),
@@ -34,6 +39,16 @@ impl Connections {
 }
 
 impl Metrics {
+    /// Changes the number of open sockets.
+    pub fn add_sockets(&self, change: i64) {
+        self.0.connections.sockets.inc_by(change);
+    }
+
+    /// Adds a socket that was closed as it said nothing.
+    pub fn add_silent_closed(&self) {
+        self.0.connections.silent_closed.inc();
+    }
+
     /// Changes the number of open streams and waiting polls.
     pub fn add_connections(&self, change: i64) {
         self.0.connections.connections.inc_by(change);

@@ -28,6 +28,7 @@ mod replay;
 mod retention;
 mod shutdown;
 mod slow;
+mod sockets;
 mod spread;
 mod store;
 mod storm;

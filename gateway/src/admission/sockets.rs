@@ -1,0 +1,220 @@
+//! Sockets of a listener, counted from when they are accepted: one that says nothing holds a descriptor and no place.
+//!
+//! Only silent sockets are closed to make room, the oldest first. A client that waits in silence loses nothing: it has
+//! asked for nothing yet.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Origin, Proxies};
+use crate::metrics::Metrics;
+
+/// The sockets of a listener, over all its workers. A clone is the same.
+#[derive(Debug, Clone)]
+pub struct SocketLimit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    max: usize,
+    /// The number from which each origin is held to its share.
+    crowded: usize,
+    /// The most silent ones of one origin, so that one client pushes out its own before those of others.
+    max_silent: usize,
+    proxies: Arc<Proxies>,
+    metrics: Metrics,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: usize,
+    serial: u64,
+    /// By serial, and so by age.
+    silent: BTreeMap<u64, Silent>,
+    origins: HashMap<Origin, BTreeSet<u64>>,
+}
+
+#[derive(Debug)]
+struct Silent {
+    origin: Option<Origin>,
+    told: Arc<Notify>,
+}
+
+/// A socket that is open, for as long as this lives.
+#[derive(Debug)]
+pub struct OpenSocket {
+    limit: SocketLimit,
+    origin: Option<Origin>,
+    /// What it is known by while it is silent.
+    silent: Option<(u64, Arc<Notify>)>,
+}
+
+/// The least number of silent sockets that an origin may have: browsers open some in advance.
+const LEAST: usize = 16;
+
+impl SocketLimit {
+    /// At most `max` sockets. Each of the `proxies` brings many clients, and so may have any number of silent ones.
+    pub fn new(max: usize, proxies: Arc<Proxies>, metrics: Metrics) -> Self {
+        let max_silent = (max / 4).max(LEAST);
+        let crowded = max - max / 8;
+        Self(Arc::new(Shared { max, crowded, max_silent, proxies, metrics, state: Mutex::default() }))
+    }
+
+    /// Counts a socket that was accepted and has said nothing yet. If there is no room for it, the oldest silent one is
+    /// told to leave, perhaps this very one.
+    pub fn open(&self, peer: Option<IpAddr>) -> OpenSocket {
+        let origin = peer.filter(|peer| !self.0.proxies.trusts(*peer)).map(Origin::of);
+        self.0.metrics.add_sockets(1);
+        let mut socket = OpenSocket { limit: self.clone(), origin, silent: None };
+        self.lock().open += 1;
+        socket.fall_silent();
+        socket
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remove(&mut self, serial: u64) -> Option<Silent> {
+        let silent = self.silent.remove(&serial)?;
+        if let Some(origin) = silent.origin
+            && let Some(all) = self.origins.get_mut(&origin)
+        {
+            all.remove(&serial);
+            if all.is_empty() {
+                self.origins.remove(&origin);
+            }
+        }
+        Some(silent)
+    }
+
+    /// The silent socket that has to leave, if one has.
+    fn surplus(&self, origin: Option<Origin>, shared: &Shared) -> Option<u64> {
+        let own = origin.and_then(|origin| self.origins.get(&origin));
+        match own {
+            // Below that a crowd behind one address, which connects before it speaks, is no harm.
+            Some(own) if self.open > shared.crowded && own.len() > shared.max_silent => own.first().copied(),
+            _ if self.open > shared.max => self.silent.keys().next().copied(),
+            _ => None,
+        }
+    }
+}
+
+impl OpenSocket {
+    /// It has said something: it is not closed to make room.
+    pub fn speak(&mut self) {
+        if let Some((serial, _)) = self.silent.take() {
+            self.limit.lock().remove(serial);
+        }
+    }
+
+    /// It waits for its client again, which has asked for nothing.
+    pub fn fall_silent(&mut self) {
+        if self.silent.is_some() {
+            return;
+        }
+        let told = Arc::new(Notify::new());
+        let shared = &self.limit.0;
+        let mut state = self.limit.lock();
+        state.serial += 1;
+        let serial = state.serial;
+        state.silent.insert(serial, Silent { origin: self.origin, told: Arc::clone(&told) });
+        if let Some(origin) = self.origin {
+            state.origins.entry(origin).or_default().insert(serial);
+        }
+        let surplus = state.surplus(self.origin, shared);
+        if let Some(silent) = surplus.and_then(|serial| state.remove(serial)) {
+            silent.told.notify_one();
+            shared.metrics.add_silent_closed();
+        }
+        drop(state);
+        self.silent = Some((serial, told));
+    }
+
+    /// Waits until it has to leave. Never, unless it is silent.
+    pub async fn surplus(&self) {
+        match &self.silent {
+            Some((_, told)) => told.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.speak();
+        self.limit.lock().open -= 1;
+        self.limit.0.metrics.add_sockets(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn limit(max: usize) -> SocketLimit {
+        let proxies = Proxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        SocketLimit::new(max, Arc::new(proxies), Metrics::new())
+    }
+
+    fn is_surplus(socket: &OpenSocket) -> bool {
+        socket.surplus().now_or_never().is_some()
+    }
+
+    fn open(limit: &SocketLimit, ip: &str) -> OpenSocket {
+        limit.open(Some(ip.parse().unwrap()))
+    }
+
+    #[test]
+    fn the_oldest_silent_one_leaves_when_there_is_no_room() {
+        let limit = limit(3);
+        let mut sockets: Vec<OpenSocket> = (1..4).map(|n| open(&limit, &format!("192.0.2.{n}"))).collect();
+        sockets[0].speak();
+        let fourth = open(&limit, "192.0.2.9");
+        assert_eq!(sockets.iter().map(is_surplus).collect::<Vec<_>>(), [false, true, false]);
+        assert!(!is_surplus(&fourth));
+        drop(sockets.remove(1));
+        let fifth = open(&limit, "192.0.2.9");
+        assert_eq!([&sockets[0], &sockets[1], &fourth, &fifth].map(is_surplus), [false, true, false, false]);
+    }
+
+    #[test]
+    fn one_that_falls_silent_again_is_the_youngest() {
+        let limit = limit(2);
+        let (mut first, second) = (open(&limit, "192.0.2.1"), open(&limit, "192.0.2.2"));
+        first.speak();
+        first.fall_silent();
+        let _third = open(&limit, "192.0.2.3");
+        assert_eq!([&first, &second].map(is_surplus), [false, true]);
+    }
+
+    #[test]
+    fn an_origin_pushes_out_its_own() {
+        let limit = limit(1_000);
+        let honest = open(&limit, "192.0.2.1");
+        let surplus = |sockets: &[OpenSocket]| sockets.iter().filter(|socket| is_surplus(socket)).count();
+        let flood: Vec<OpenSocket> = (0..874).map(|_| open(&limit, "192.0.2.2")).collect();
+        assert_eq!(surplus(&flood), 0, "there is room");
+        let more: Vec<OpenSocket> = (0..50).map(|_| open(&limit, "192.0.2.2")).collect();
+        assert_eq!((surplus(&flood), surplus(&more)), (50, 0));
+        assert!(!is_surplus(&honest));
+        let proxied: Vec<OpenSocket> = (0..75).map(|_| open(&limit, "10.1.2.3")).collect();
+        assert_eq!((surplus(&flood), surplus(&proxied)), (0, 0), "told once each, and a proxy is held to no share");
+    }
+
+    #[test]
+    fn nothing_is_left_of_sockets_that_closed() {
+        let limit = limit(10);
+        let sockets: Vec<OpenSocket> = (0..50).map(|_| open(&limit, "192.0.2.1")).collect();
+        drop(sockets);
+        let state = limit.lock();
+        assert_eq!((state.open, state.silent.len(), state.origins.len()), (0, 0, 0));
+    }
+}
