@@ -1,30 +1,23 @@
 //! `POST /v1/publish`: one event, or an array of them.
 
+mod array;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
-use serde::Serialize;
-use serde_json::value::RawValue;
 use tidings_publisher::Receipt;
 use tidings_shared::{Event, Invalid};
 
+use self::array::publish_array;
 use crate::metrics::{Metrics, Publish};
 use crate::problem::{Kind, Problem};
 use crate::store::{PublishError, Store};
+use crate::stream::query_params;
 
 /// The largest body, in bytes.
 pub const BODY: usize = 8 * 1024 * 1024;
 
-/// What became of one event of an array.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Outcome {
-    Published(Receipt),
-    Failed { error: Problem },
-}
-
-/// Publishes. An array is checked whole first: if one of its events is wrong, none is published. Then each stands for
-/// itself: if the store takes only some, the answer is 207, with an `error` in place of those that failed.
+/// Publishes one event, or an array: see [`publish_array`].
 pub async fn publish(
     request: HttpRequest,
     body: Result<Bytes, actix_web::Error>,
@@ -33,46 +26,30 @@ pub async fn publish(
 ) -> Result<HttpResponse, Problem> {
     let body = body.map_err(|error| unread(&error))?;
     check_content_type(&request)?;
-    match parse(&body).inspect_err(|_| metrics.add_publishes(Publish::Invalid, 1))? {
-        Parsed::One(event) => {
-            let outcome = store.publish(event).await;
-            count(&metrics, &outcome);
-            Ok(HttpResponse::Ok().json(outcome?))
-        }
-        Parsed::Many(events) => {
-            let outcomes = store.publish_all(events).await;
-            outcomes.iter().for_each(|outcome| count(&metrics, outcome));
-            let status = if outcomes.iter().all(Result::is_ok) { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-            let outcomes = outcomes.into_iter().map(|outcome| match outcome {
-                Ok(receipt) => Outcome::Published(receipt),
-                Err(error) => Outcome::Failed { error: error.into() },
-            });
-            Ok(HttpResponse::build(status).json(outcomes.collect::<Vec<_>>()))
-        }
+    let is_array = body.trim_ascii_start().first() == Some(&b'[');
+    let partial = read_partial(request.query_string())?;
+    if is_array {
+        return publish_array(&body, partial, &store, &metrics).await;
     }
+    // The store checks it, as there is no other that must not be published.
+    let event: Event = serde_json::from_slice(&body).inspect_err(|_| count_invalid(&metrics))?;
+    let outcome = store.publish(event).await;
+    count(&metrics, &outcome);
+    Ok(HttpResponse::Ok().json(outcome?))
 }
 
-enum Parsed {
-    One(Event),
-    Many(Vec<Event>),
-}
-
-fn parse(body: &[u8]) -> Result<Parsed, Problem> {
-    if body.trim_ascii_start().first() != Some(&b'[') {
-        // The store checks it, as there is no other that must not be published.
-        return Ok(Parsed::One(serde_json::from_slice(body)?));
+/// Reads the query: whether the valid events of an array are published although others are not.
+fn read_partial(query: &str) -> Result<bool, Invalid> {
+    let mut partial = false;
+    for param in query_params(query) {
+        partial = match (param.name.as_str(), param.value()?) {
+            ("partial", "true") => true,
+            ("partial", "false") => false,
+            ("partial", value) => return Err(Invalid::new("partial", value, "true or false")),
+            (name, value) => return Err(Invalid::new(name.to_owned(), value, "no parameter but partial")),
+        };
     }
-    let items: Vec<&RawValue> = serde_json::from_slice(body)?;
-    let parse = |(at, item): (usize, &&RawValue)| {
-        let wrong = |error| Problem::new(Kind::BadRequest, format!("[{at}] is not an event: {error}"));
-        let event: Event = serde_json::from_str(item.get()).map_err(wrong)?;
-        event.prepare("").map_err(|error: Invalid| {
-            let field = format!("[{at}].{}", error.field());
-            error.of(field)
-        })?;
-        Ok(event)
-    };
-    Ok(Parsed::Many(items.iter().enumerate().map(parse).collect::<Result<_, Problem>>()?))
+    Ok(partial)
 }
 
 fn unread(error: &actix_web::Error) -> Problem {
@@ -93,6 +70,11 @@ fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
         }
         _ => Err(Problem::new(Kind::UnsupportedMediaType, "the body must be JSON: Content-Type: application/json")),
     }
+}
+
+/// Counts a request of which nothing is published.
+fn count_invalid(metrics: &Metrics) {
+    metrics.add_publishes(Publish::Invalid, 1);
 }
 
 fn count(metrics: &Metrics, outcome: &Result<Receipt, PublishError>) {

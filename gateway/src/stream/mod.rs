@@ -10,6 +10,7 @@ mod query;
 
 pub use body::LAST_BYTES;
 pub use gate::{Asked, Gate, HEADERS, Stream, StreamLimits};
+pub use query::params as query_params;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};

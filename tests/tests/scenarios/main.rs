@@ -1,5 +1,6 @@
 //! End to end: real gateways, a real Redis, strict clients. A module is a theme; each test has servers of its own.
 
+mod arrays;
 mod bad_input;
 mod connections;
 mod cors;
