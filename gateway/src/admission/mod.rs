@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use tidings_shared::Address;
 
 pub use self::origin::{Origin, Proxies};
-pub use self::pace::Pace;
+pub use self::pace::{Pace, Ticket, Turn};
 pub use self::places::{Place, Places};
 pub use self::sockets::{OpenSocket, SocketLimit};
 use self::tally::Tally;

@@ -111,7 +111,7 @@ settings! {
     "limits.connections" = limits.connections: Count(1..=10_000_000), "The most connections of this replica; by default what the limit of open files leaves room for";
     "limits.user" = limits.user: Count(0..=1_000_000), "The most connections of this replica that follow one user; 0 is no limit";
     "limits.origin" = limits.origin: Count(0..=1_000_000), "The most connections of this replica from one IPv4 address or IPv6 /64 network; 0 is no limit";
-    "limits.rate" = limits.rate: Count(0..=1_000_000), "Connections that a worker thread takes up in a second, the others in turn; 0 is no limit";
+    "limits.rate" = limits.rate: Count(0..=1_000_000), "Connections that a worker thread takes up in a second, the others in turn, each address as many as another; 0 is no limit";
     "limits.streams" = limits.streams: Count(1..=10_000), "The most streams of one HTTP/2 connection; browsers open up to 100";
     "limits.topics" = limits.topics: Topics, "The most topics of one connection";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";

@@ -7,6 +7,7 @@ mod connection;
 mod delays;
 mod deliveries;
 mod drain;
+mod entrance;
 mod follow;
 mod names;
 mod open;
@@ -36,6 +37,7 @@ use tidings_shared::cursor::Place;
 
 pub use self::connection::{Connection, WorkerContext};
 pub use self::drain::Told;
+pub use self::entrance::{Entrance, WaitingTurn};
 pub use self::follow::{Follow, FollowOptions, StringSet};
 pub use self::open::OpenConnection;
 pub use self::outlet::Outlet;

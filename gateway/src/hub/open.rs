@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use super::{Filled, Outlet, SharedHub};
+use super::{Filled, Outlet, SharedHub, WaitingTurn};
 use crate::admission::{Admitted, Place};
 use crate::reader::delivery::ConnectionKey;
 
@@ -17,17 +17,25 @@ pub struct OpenConnection {
     key: ConnectionKey,
     _admitted: Option<Admitted>,
     _place: Option<Place>,
+    /// Its turn, if it had to wait for that.
+    _turn: Option<Box<WaitingTurn>>,
 }
 
 impl OpenConnection {
-    /// Takes care of a connection that was let in and is in the hub now.
-    pub fn new(hub: SharedHub, key: ConnectionKey, admitted: Admitted, place: Option<Place>) -> Self {
-        Self { hub, key, _admitted: Some(admitted), _place: place }
+    /// Takes care of a connection that was let in and is in the hub now, or waits there for its `turn`.
+    pub fn new(
+        hub: SharedHub,
+        key: ConnectionKey,
+        admitted: Admitted,
+        place: Option<Place>,
+        turn: Option<WaitingTurn>,
+    ) -> Self {
+        Self { hub, key, _admitted: Some(admitted), _place: place, _turn: turn.map(Box::new) }
     }
 
     /// One that was not let in: it has ended as it begins.
     pub fn refused(hub: SharedHub) -> Self {
-        Self { hub, key: ConnectionKey::NONE, _admitted: None, _place: None }
+        Self { hub, key: ConnectionKey::NONE, _admitted: None, _place: None, _turn: None }
     }
 
     /// Lets it last, as a stream does and a poll does not. See [`Hub::last`](super::Hub::last).

@@ -1,8 +1,6 @@
 //! The gate of a worker: what a request for a stream or a poll comes to, whichever way it came here.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +9,10 @@ use smallvec::SmallVec;
 use tidings_shared::Partitions;
 
 use super::options::{self, Kind, Options, RequestError};
-use crate::admission::{Admission, Admitted, Limit, Pace, Place, Places, Proxies};
+use crate::admission::{Admission, Limit, Places, Proxies};
 use crate::control::{self, Goodbye};
 use crate::cors::{Grant, Origins};
-use crate::hub::{Follow, HubHandle, OpenConnection};
+use crate::hub::{Entrance, Follow, HubHandle, OpenConnection};
 use crate::metrics::{Connect, Metrics};
 use crate::reader::From;
 
@@ -83,10 +81,6 @@ pub enum Refusal {
 
 /// How many times longer than others those stay away that were over a limit: until there is room for them.
 const AWAY: u32 = 4;
-/// What may come at once after a pause, as the time in which it would come otherwise.
-const BURST: Duration = Duration::from_millis(100);
-/// The longest that a connection waits for its turn. Clients time out after no less than 5 s, and it is open already.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a poll with a cursor waits unless it says so.
 const WAIT: Duration = Duration::from_secs(25);
 
@@ -102,16 +96,7 @@ pub struct Gate {
     limits: StreamLimits,
     origins: Origins,
     metrics: Metrics,
-    pace: Option<Rc<RefCell<Pace>>>,
-}
-
-/// What a connection that is let in gets.
-struct Entry {
-    admitted: Admitted,
-    /// Its place on its connection.
-    place: Option<Place>,
-    /// How long until its turn.
-    wait: Duration,
+    entrance: Entrance,
 }
 
 impl Gate {
@@ -123,8 +108,8 @@ impl Gate {
         origins: Origins,
         metrics: Metrics,
     ) -> Self {
-        let pace = (limits.rate > 0).then(|| Rc::new(RefCell::new(Pace::new(limits.rate, BURST, PATIENCE))));
-        Self { hub, partitions, limits, origins, metrics, pace }
+        let entrance = Entrance::new(hub.hub.clone(), limits.rate);
+        Self { hub, partitions, limits, origins, metrics, entrance }
     }
 
     /// Whose pages may read what comes from here.
@@ -140,15 +125,15 @@ impl Gate {
         let retry = options.retry;
         let refuse =
             |why, base| (OpenConnection::refused(hub.clone()), control::goodbye(why, control::retry_delay(base)));
-        let (connection, first) = match self.admit(&asked, &follow) {
-            Ok(_) if hub.borrow().is_draining() => refuse(Goodbye::Drain, retry),
-            Ok(entry) => {
-                self.metrics.add_connect(Connect::Stream);
-                let connection = self.open(follow, from, entry);
-                connection.last();
-                (connection, control::retry(control::retry_delay(retry)))
-            }
-            Err(_over) => refuse(Goodbye::Overload, retry * AWAY),
+        let is_draining = hub.borrow().is_draining();
+        let (connection, first) = if is_draining {
+            refuse(Goodbye::Drain, retry)
+        } else if let Ok(connection) = self.admit(&asked, follow, from) {
+            self.metrics.add_connect(Connect::Stream);
+            connection.last();
+            (connection, control::retry(control::retry_delay(retry)))
+        } else {
+            refuse(Goodbye::Overload, retry * AWAY)
         };
         Ok(Stream { connection, first, grant: self.origins.grant(asked.origin) })
     }
@@ -157,49 +142,33 @@ impl Gate {
     pub fn poll(&self, asked: Asked<'_>) -> Result<Poll, Refusal> {
         let Options { follow, from, wait } = self.read(Kind::Poll, &asked)?;
         let later = |over| Refusal::Over(over, control::retry_delay(self.hub.options.retry * AWAY));
-        let entry = self.admit(&asked, &follow).map_err(later)?;
-        self.metrics.add_connect(Connect::Poll);
         // Without a cursor a client wants to know where it is, before it fetches what it shows.
         let wait = wait.unwrap_or(if matches!(from, From::Cursor(_)) { WAIT } else { Duration::ZERO });
         let ignored = follow.ignored().to_vec();
-        Ok(Poll { connection: self.open(follow, from, entry), wait, ignored })
+        let connection = self.admit(&asked, follow, from).map_err(later)?;
+        self.metrics.add_connect(Connect::Poll);
+        Ok(Poll { connection, wait, ignored })
     }
 
     fn read(&self, kind: Kind, asked: &Asked<'_>) -> Result<Options, RequestError> {
         options::read(kind, asked.query, asked.last_event_id, self.partitions, self.limits.topics)
     }
 
-    /// Gives it a place in this replica and a turn in this worker, or says what it would be over.
-    fn admit(&self, asked: &Asked<'_>, follow: &Follow) -> Result<Entry, Limit> {
-        let now = Instant::now();
+    /// Opens a connection at once, with a place in this replica, and lets it enter the hub when it is its turn; or says what
+    /// it would be over.
+    fn admit(&self, asked: &Asked<'_>, follow: Follow, from: From) -> Result<OpenConnection, Limit> {
         let StreamLimits { admission, proxies, .. } = &self.limits;
+        let hub = &self.hub.hub;
         let origin = asked.peer.map(|peer| proxies.origin(peer, asked.forwarded.iter().copied()));
         let place = asked.places.as_ref().map(|places| places.take().ok_or(Limit::Streams)).transpose();
-        let entry = place.and_then(|place| {
+        let opened = place.and_then(|place| {
             let admitted = admission.admit(origin, &follow.addresses)?;
-            let wait = self.pace.as_ref().map_or(Some(Duration::ZERO), |pace| pace.borrow_mut().take(now));
-            Ok(Entry { admitted, place, wait: wait.ok_or(Limit::Rate)? })
+            let (key, turn) = self.entrance.enter(origin, from, || hub.borrow_mut().add(follow))?;
+            Ok(OpenConnection::new(hub.clone(), key, admitted, place, turn))
         });
-        entry.inspect_err(|over| {
+        opened.inspect_err(|over| {
             self.metrics.add_refused(*over);
-            admission.complain(*over, now);
+            admission.complain(*over, Instant::now());
         })
-    }
-
-    /// Opens a connection at once, and lets it enter the hub when it is its turn: reading what it missed and telling it
-    /// is what a connection costs, and what others would wait for.
-    fn open(&self, follow: Follow, from: From, entry: Entry) -> OpenConnection {
-        let hub = &self.hub.hub;
-        let key = hub.borrow_mut().add(follow);
-        if entry.wait.is_zero() {
-            hub.borrow_mut().enter(key, from);
-        } else {
-            let hub = hub.clone();
-            actix_web::rt::spawn(async move {
-                tokio::time::sleep(entry.wait).await;
-                hub.borrow_mut().enter(key, from);
-            });
-        }
-        OpenConnection::new(hub.clone(), key, entry.admitted, entry.place)
     }
 }

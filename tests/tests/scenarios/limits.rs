@@ -7,6 +7,8 @@ use tidings_tests::http::{Part, Response, Transport};
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Gateway, eventually};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::{Stage, memory};
 
@@ -144,6 +146,40 @@ async fn a_crowd_comes_in_at_its_pace_and_what_is_too_much_comes_later() {
     eventually("all have come in", PATIENCE * 2, async || ready(&crowd) == CROWD).await;
     source.publish_many(&["a"], 5).await;
     oracle.settle(crowd.iter().map(Client::record), PATIENCE).await.assert_all_delivered();
+}
+
+/// Connects from another address of this machine.
+async fn dial(gateway: &Gateway, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(gateway.public()).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_origin_does_not_use_up_the_turns_of_others() {
+    let (gateway, _, _) = memory(|setup| setup.with("limits.rate", "20").with("server.workers", "1")).await;
+    // Three connections that open streams and reset them, as fast as they can.
+    let mut flood = JoinSet::new();
+    for _ in 0..3 {
+        let session = Transport::Http2.session(dial(&gateway, [127, 0, 9, 1]).await).await.unwrap();
+        for _ in 0..60 {
+            let session = session.clone();
+            flood.spawn(async move {
+                while let Ok(stream) = session.get("/v1/events?topic=a", &[]).await {
+                    drop(stream);
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    }
+    let came = async || gateway.metrics().await.sum("tidings_connects_total", &[]) + refused(&gateway, "rate").await;
+    eventually("turns are used up", PATIENCE, async || came().await > 200.0).await;
+    for n in 0..30 {
+        let socket = dial(&gateway, [127, 0, 9, 10 + n]).await;
+        let mut stream = Transport::Lean.over(socket, None, "/v1/events?topic=a", &[]).await.unwrap();
+        stream.until("tidings.ready").await;
+    }
+    assert_eq!(flood.len(), 180, "the flood went on");
 }
 
 fn ready(clients: &[Client]) -> usize {
