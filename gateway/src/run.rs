@@ -27,6 +27,10 @@ use crate::without;
 
 /// How long what the demo published last may take to reach Redis when the gateway ends.
 const FLUSH: Duration = Duration::from_secs(2);
+/// How long one attempt to publish may take, and how long after the first another may begin.
+/// Together less than the 2 s that a publisher waits for a gateway unless it is told otherwise.
+const PUBLISH_ATTEMPT: Duration = Duration::from_secs(1);
+const PUBLISH_RETRIES: Duration = Duration::from_millis(600);
 
 /// Where a gateway listens.
 #[derive(Debug)]
@@ -176,6 +180,10 @@ fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {
             let tls = config.store.tls.files();
             let store = RedisStore::new(url, tls.clone(), options).map_err(io::Error::other)?;
             let publisher = Publisher::builder(url.expose()).tls(tls).namespace(namespace).partitions(partitions);
+            // Whoever publishes through a gateway waits for it as long as for a store. Of a list
+            // the answer must come within that time, or the events that are stored count as failed
+            // too.
+            let publisher = publisher.timeout(PUBLISH_ATTEMPT).retry_for(PUBLISH_RETRIES);
             Ok(Store::Redis(store, publisher.lazy().map_err(io::Error::other)?))
         }
     }

@@ -21,6 +21,7 @@ pub struct Builder {
     partitions: Option<Partitions>,
     tls: TlsFiles,
     retries: u32,
+    retry_for: Duration,
     timeout: Duration,
     notify_bytes: usize,
     key_age: Duration,
@@ -38,6 +39,7 @@ impl Builder {
             partitions: None,
             tls: TlsFiles::default(),
             retries: 3,
+            retry_for: Duration::MAX,
             timeout: Duration::from_secs(2),
             notify_bytes: 1024 * 1024,
             key_age: Duration::from_millis(limits::KEY_AGE_MS),
@@ -81,6 +83,13 @@ impl Builder {
     /// their own carry none, which saves Redis a little memory and time for each.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
+        self
+    }
+
+    /// How long after the first attempt of a publish another one may begin. Default: no limit but
+    /// [`Builder::retries`].
+    pub fn retry_for(mut self, time: Duration) -> Self {
+        self.retry_for = time;
         self
     }
 
@@ -128,7 +137,8 @@ impl Builder {
             Way::Redis(url) => Transport::Redis(Box::new(self.redis(&url)?)),
             Way::Http => Transport::Http(Http::new(&self.url, self.timeout)?),
         };
-        Ok(Publisher::new(Sender::new(transport, self.retries), self.notify_bytes))
+        let sender = Sender::new(transport, self.retries, self.retry_for);
+        Ok(Publisher::new(sender, self.notify_bytes))
     }
 
     fn redis(&self, url: &RedisUrl) -> Result<Redis, Error> {
@@ -153,6 +163,7 @@ impl fmt::Debug for Builder {
             .field("partitions", &self.partitions)
             .field("tls", &self.tls)
             .field("retries", &self.retries)
+            .field("retry_for", &self.retry_for)
             .field("timeout", &self.timeout)
             .field("notify_bytes", &self.notify_bytes)
             .field("key_age", &self.key_age)

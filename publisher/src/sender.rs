@@ -1,7 +1,7 @@
 //! Sending with retries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_shared::{Event, Partitions};
 
@@ -14,6 +14,7 @@ use crate::{Error, Receipt};
 pub(crate) struct Sender {
     transport: Transport,
     retries: u32,
+    retry_for: Duration,
     published: AtomicU64,
     failed: AtomicU64,
 }
@@ -24,9 +25,10 @@ const WINDOW_BYTES: usize = 256 * 1024;
 pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(5);
 
 impl Sender {
-    /// Sends over `transport`, with up to `retries` attempts after the first.
-    pub(crate) fn new(transport: Transport, retries: u32) -> Self {
-        Self { transport, retries, published: AtomicU64::new(0), failed: AtomicU64::new(0) }
+    /// Sends over `transport`, with up to `retries` attempts after the first, none of which begins
+    /// later than `retry_for` after it.
+    pub(crate) fn new(transport: Transport, retries: u32, retry_for: Duration) -> Self {
+        Self { transport, retries, retry_for, published: AtomicU64::new(0), failed: AtomicU64::new(0) }
     }
 
     /// The delays between the attempts of one call.
@@ -56,6 +58,7 @@ impl Sender {
     /// Sends one window of parcels, in order; one result for each, in their order. The count of failures is the
     /// caller's to raise, as it may try on.
     pub(crate) async fn send(&self, parcels: &[Parcel]) -> Vec<Result<Receipt, Error>> {
+        let begun = Instant::now();
         let mut results = self.attempt(&parcels.iter().collect::<Vec<_>>()).await;
         let mut backoff = Self::backoff();
         for _ in 0..self.retries {
@@ -65,6 +68,9 @@ impl Sender {
             }
             let asked = waiting.iter().filter_map(|at| results[*at].as_ref().err()?.asked_delay()).max();
             let delay = backoff.next(fastrand::f64()).max(asked.unwrap_or_default().min(LONGEST_ASKED));
+            if begun.elapsed() + delay > self.retry_for {
+                break;
+            }
             tracing::debug!(events = waiting.len(), ?delay, "publish failed, trying again");
             tokio::time::sleep(delay).await;
             let again: Vec<&Parcel> = waiting.iter().filter_map(|at| parcels.get(*at)).collect();

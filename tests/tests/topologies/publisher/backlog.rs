@@ -10,10 +10,16 @@ use tidings_tests::{Cluster, Layout, Server, Setup, eventually};
 use super::{ADDRESSES, ROUNDS, slot_of, stream};
 use crate::on_each_server;
 
-on_each_server!(one_shard_away);
+on_each_server!(one_shard_away, one_shard_away_over_http);
+
+/// A cluster whose shards are served without one another, and stay away if their primary does.
+fn layout(server: Server) -> Layout {
+    let layout = Layout::of(server).setting("cluster-require-full-coverage no");
+    layout.setting("cluster-replica-no-failover yes")
+}
 
 async fn one_shard_away(server: Server) {
-    let cluster = Cluster::start(Layout::of(server).setting("cluster-node-timeout 300000")).await;
+    let cluster = Cluster::start(layout(server)).await;
     // Where no gateway has ever told how many partitions there are, all of them are asked.
     drop(Setup::redis(&cluster.url()).start().await);
     let publisher = Publisher::builder(cluster.url()).timeout(Duration::from_secs(1)).connect().await.unwrap();
@@ -57,4 +63,41 @@ async fn one_shard_away(server: Server) {
     eventually("it has all, in order", PATIENCE, async || versions(away, "o/0").await == expected).await;
     publisher.shutdown(PATIENCE).await.unwrap();
     assert_eq!(publisher.stats().backlogs, []);
+}
+
+/// The same through a gateway, which answers for each event of a list within the time that the
+/// publisher waits.
+async fn one_shard_away_over_http(server: Server) {
+    let cluster = Cluster::start(layout(server)).await;
+    let gateway = Setup::redis(&cluster.url()).start().await;
+    let publisher = Publisher::lazy(gateway.url()).unwrap();
+    let silent = cluster.primary_of(slot_of("o/0")).await;
+    let mut healthy = None;
+    for n in 0..ADDRESSES {
+        let address = format!("o/{n}");
+        if cluster.primary_of(slot_of(&address)).await.addr() != silent.addr() {
+            healthy = healthy.or(Some(address));
+        }
+    }
+    let healthy = healthy.expect("40 addresses are not all on one primary");
+    silent.freeze();
+    let primary = cluster.primary_of(slot_of(&healthy)).await;
+    let versions = async |node, address: &str| -> Vec<String> {
+        stream(node, Partitions::CLUSTER, address).await.into_iter().map(|(version, _)| version).collect()
+    };
+    let mut expected: Vec<String> = Vec::new();
+    for version in 0..5 {
+        expected.push(version.to_string());
+        for address in ["o/0", healthy.as_str()] {
+            publisher.notify(Event::refresh(address).version(version.to_string()).coalesce(false));
+        }
+        let came = async || versions(primary, &healthy).await == expected;
+        eventually("the other partition has all so far", PATIENCE, came).await;
+        let taken = version + 1;
+        let acknowledged = async || publisher.stats().published == taken;
+        eventually("the gateway says so in time", PATIENCE, acknowledged).await;
+    }
+    silent.thaw();
+    eventually("it has all, in order", PATIENCE, async || versions(silent, "o/0").await == expected).await;
+    publisher.shutdown(PATIENCE).await.unwrap();
 }
