@@ -13,16 +13,16 @@ use crate::process::Process;
 use crate::wait::{PATIENCE, eventually};
 
 /// A reverse proxy that Debian packages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReverseProxy {
     /// Varnish, which passes every request on and caches nothing.
     Varnish,
     /// nghttpx of nghttp2, over HTTP/1.1 on both sides.
     Nghttpx,
-    /// nginx, with the `server` block of a test.
-    Nginx(&'static str),
-    /// haproxy, with the sections of a test.
-    Haproxy(&'static str),
+    /// nginx, with the blocks of its `http` block.
+    Nginx(String),
+    /// haproxy, with its sections.
+    Haproxy(String),
 }
 
 /// A running reverse proxy. Dropping it ends it.
@@ -34,7 +34,7 @@ pub struct Front {
 }
 
 impl ReverseProxy {
-    fn program(self) -> &'static str {
+    fn program(&self) -> &'static str {
         match self {
             Self::Varnish => "/usr/sbin/varnishd",
             Self::Nghttpx => "/usr/sbin/nghttpx",
@@ -44,13 +44,13 @@ impl ReverseProxy {
     }
 
     /// Writes the configuration into `folder`. `{listen}` and `{gateway}` stand for addresses in it.
-    fn command(self, folder: &Path, listen: SocketAddr, gateway: SocketAddr) -> Command {
+    fn command(&self, folder: &Path, listen: SocketAddr, gateway: SocketAddr) -> Command {
         let file = folder.join("configuration");
         let text = match self {
             Self::Varnish => VARNISH.to_owned(),
             Self::Nghttpx => "workers=1\n".to_owned(),
-            Self::Nginx(server) => NGINX.replace("{server}", server),
-            Self::Haproxy(sections) => sections.to_owned(),
+            Self::Nginx(blocks) => NGINX.replace("{blocks}", blocks),
+            Self::Haproxy(sections) => sections.clone(),
         };
         let text = text
             .replace("{folder}", &folder.display().to_string())
@@ -78,7 +78,7 @@ impl ReverseProxy {
     }
 
     /// Starts one and waits until it listens.
-    pub async fn start(self, gateway: SocketAddr) -> Front {
+    pub async fn start(&self, gateway: SocketAddr) -> Front {
         let program = self.program();
         assert!(Path::new(program).exists(), "{program} is missing; tests/run installs it");
         let (folder, port) = (TempDir::with_prefix("tidings-front-").expect("a folder"), Port::free());
@@ -124,9 +124,6 @@ http {
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    server {
-        listen {listen};
-        {server}
-    }
+{blocks}
 }
 ";

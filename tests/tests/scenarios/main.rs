@@ -25,6 +25,7 @@ mod proxies;
 mod query;
 mod raw_requests;
 mod readiness;
+mod recipes;
 mod replay;
 mod retention;
 mod shutdown;
