@@ -128,10 +128,10 @@ impl From<Invalid> for Problem {
     }
 }
 
-/// JSON that does not parse, or is not what is asked for; its text ends in the place, as in `at line 1 column 7`.
+/// JSON that does not parse; its text ends in the place, as in `at line 1 column 7`.
 impl From<serde_json::Error> for Problem {
     fn from(error: serde_json::Error) -> Self {
-        Self::new(Kind::BadRequest, format!("the body is not the JSON that is expected: {error}"))
+        Self::new(Kind::BadRequest, format!("the body is not valid JSON: {error}"))
     }
 }
 

@@ -223,7 +223,7 @@ async fn of_many_the_bad_ones_are_named_and_the_rest_is_published() {
     let errors = text(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{errors}");
     assert!(errors.contains("line 11: to \"a b\" is not valid: expected a topic"), "{errors}");
-    assert!(errors.contains("line 21: not an event"), "{errors}");
+    assert!(errors.contains("line 21: not JSON"), "{errors}");
     assert!(errors.contains("1197 published, 2 not, of 1200 lines read"), "{errors}");
     let receipts = stdout(&done);
     let ids: Vec<&str> = receipts.iter().map(|receipt| receipt["ids"]["a"].as_str().unwrap()).collect();
@@ -232,6 +232,29 @@ async fn of_many_the_bad_ones_are_named_and_the_rest_is_published() {
     let kept: Vec<&str> = entries.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids[ids.len() - kept.len()..], kept);
     assert_eq!((ids.len(), command::<usize>(&mut redis, "XLEN {tidings:0}:j").await), (1197, 1197));
+}
+
+#[tokio::test]
+async fn a_wrong_line_is_named_in_plain_words() {
+    let server = Server::start();
+    let input = [
+        r#"{"to":"a","version":7}"#,
+        r#"{"to":["a",7]}"#,
+        r#"{"to":"a","coalesce":"no"}"#,
+        r#"{"to":"a","tpye":"x"}"#,
+        r#"["a"]"#,
+    ];
+    let done = with_input(tidings(&server.url(), &["publish", "--ndjson", "-"]), &input.join("\n")).await;
+    assert_eq!((done.status.code(), stdout(&done).len()), (Some(1), 1));
+    let errors = text(&done.stderr);
+    for said in [
+        r#"line 2: to[1] "7" is not valid: expected an address in quotes"#,
+        r#"line 3: coalesce "\"no\"" is not valid: expected true or false"#,
+        r#"line 4: tpye "\"x\"" is not valid: expected one of the fields to, type"#,
+        r#"line 5: body "[\"a\"]" is not valid: expected a JSON object"#,
+    ] {
+        assert!(errors.contains(said), "{said}: {errors}");
+    }
 }
 
 #[tokio::test]

@@ -1,29 +1,30 @@
 //! An event: one thing to publish.
 
+mod json;
+
 use core::time::Duration;
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{Address, Invalid, Message, limits, user};
 
 /// One thing to publish. Fields are taken as they are and checked when it is published, so building one never fails.
 ///
-/// As JSON it is the body of `POST /v1/publish`; unknown fields are refused.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// As JSON it is the body of `POST /v1/publish`; unknown fields are refused. See
+/// [`Event::from_json`].
+#[derive(Debug, Clone, Serialize)]
 pub struct Event {
     to: OneOrMany,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     event_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    #[serde(default, deserialize_with = "given_data", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    #[serde(default = "yes")]
     coalesce: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     spread: Option<String>,
@@ -36,20 +37,11 @@ pub struct Event {
 }
 
 /// `"to"` may be one address or a list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// Reads `"data": null` as data. An `Option` alone would take it for an absent field.
-fn given_data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::deserialize(deserializer).map(Some)
 }
 
 /// Events are equal if they say the same, as text by text. Data is compared as it is written.

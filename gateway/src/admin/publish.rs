@@ -5,6 +5,7 @@ mod array;
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use serde_json::value::RawValue;
 use tidings_publisher::Receipt;
 use tidings_shared::{Event, Invalid};
 
@@ -32,10 +33,15 @@ pub async fn publish(
         return publish_array(&body, partial, &store, &metrics).await;
     }
     // The store checks it, as there is no other that must not be published.
-    let event: Event = serde_json::from_slice(&body).inspect_err(|_| count_invalid(&metrics))?;
+    let event = read_event(&body).inspect_err(|_| count_invalid(&metrics))?;
     let outcome = store.publish(event).await;
     count(&metrics, &outcome);
     Ok(HttpResponse::Ok().json(outcome?))
+}
+
+fn read_event(body: &[u8]) -> Result<Event, Problem> {
+    let json: &RawValue = serde_json::from_slice(body)?;
+    Ok(Event::from_json(json)?)
 }
 
 /// Reads the query: whether the valid events of an array are published although others are not.

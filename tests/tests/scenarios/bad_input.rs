@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::Value;
-use tidings_tests::{Client, Gateway, gateway};
+use tidings_tests::wait::PATIENCE;
+use tidings_tests::{Client, Gateway, eventually, gateway};
 
 use crate::memory;
 
@@ -82,29 +83,57 @@ async fn in_the_body() {
         ("", None, &[]),
         ("{\"to\":", None, &["line 1"]),
         ("nonsense", None, &["line 1"]),
-        ("42", None, &[]),
-        ("{}", None, &["to"]),
+        ("42", Some("body"), &["object"]),
+        ("{}", Some("to"), &["orders/42"]),
+        ("{\"to\":null}", Some("to"), &["null", "orders/42"]),
+        ("{\"to\":[\"a\",7]}", Some("to[1]"), &["7", "in quotes"]),
         ("{\"to\":[]}", Some("to"), &[]),
         ("{\"to\":\"a b\"}", Some("to"), &["a b"]),
         ("{\"to\":[\"a\",\"b c\"]}", Some("to[1]"), &["b c"]),
-        ("{\"to\":\"a\",\"tpye\":\"x\"}", None, &["tpye"]),
+        ("{\"to\":\"a\",\"tpye\":\"x\"}", Some("tpye"), &["to, type, version"]),
         ("{\"to\":\"a\",\"type\":\"x y\"}", Some("type"), &["x y"]),
         ("{\"to\":\"a\",\"event\":\"tidings.ready\"}", Some("event"), &["reserved"]),
-        ("{\"to\":\"a\",\"version\":7}", None, &[]),
+        ("{\"to\":\"a\",\"version\":true}", Some("version"), &["true", "or a number"]),
+        ("{\"to\":\"a\",\"coalesce\":\"no\"}", Some("coalesce"), &["true or false"]),
+        ("[{\"to\":\"a\"},{\"to\":[\"a\",7]}]", Some("[1].to[1]"), &["7", "in quotes"]),
+        ("[{\"to\":\"a\"},7]", Some("[1]"), &["7", "object"]),
+        ("[{\"to\":\"a\",\"key\":7}]", Some("[0].key"), &["7", "in quotes"]),
         ("[{\"to\":\"a\"},{\"to\":\"a\"},{\"to\":[\"a\",\"b c\"]}]", Some("[2].to[1]"), &["b c"]),
         (&big, Some("data"), &["65536"]),
     ];
+    let words = ["invalid type", "untagged", "variant", "deserialize", "duplicate field", "missing field"];
     // With the embedded store the public listener takes publishes as well.
     for at in [gateway.admin(), gateway.public()] {
         for (body, field, says) in cases {
             let request =
                 http.post(url(at, "/v1/publish")).header("content-type", "application/json").body((*body).to_owned());
+            let again = request.try_clone().unwrap();
             refused(request, 400, *field, says).await;
+            let text = again.send().await.unwrap().text().await.unwrap();
+            assert!(!words.iter().any(|word| text.contains(word)), "{body:.300}: {text}");
         }
         let huge = http.post(url(at, "/v1/publish")).header("content-type", "application/json");
         refused(huge.body(vec![b' '; 64 * 1024 * 1024]), 413, None, &[]).await;
     }
     still_up(&mut gateway).await;
+}
+
+#[tokio::test]
+async fn a_version_may_be_a_number() {
+    let (gateway, _, _) = memory(|setup| setup).await;
+    let client = Client::open("client", &[gateway.public()], &["a"]);
+    client.ready().await;
+    let http = reqwest::Client::new();
+    let bodies = [r#"{"to":"a","version":7.50,"coalesce":false}"#, r#"[{"to":"a","version":8,"coalesce":false}]"#];
+    for body in bodies {
+        let request = http.post(url(gateway.admin(), "/v1/publish")).header("content-type", "application/json");
+        assert_eq!(request.body(body).send().await.unwrap().status(), 200);
+    }
+    let poll = || http.get(url(gateway.public(), "/v1/poll?topic=a&tail=1")).send();
+    eventually("the newest comes", PATIENCE, async || {
+        poll().await.unwrap().text().await.unwrap().contains(r#""version":"8""#)
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -91,14 +91,18 @@ async fn check(items: &[&RawValue]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads and checks one event of an array.
+/// Reads and checks one event of an array. An error names its field as `[3].to[1]`, or `[3]` if it
+/// is no event at all.
 fn read_event(at: usize, item: &RawValue) -> Result<Event, Problem> {
-    let wrong = |error| Problem::new(Kind::BadRequest, format!("[{at}] is not an event: {error}"));
-    let event: Event = serde_json::from_str(item.get()).map_err(wrong)?;
-    event.prepare("").map_err(|error: Invalid| {
-        let field = format!("[{at}].{}", error.field());
-        error.of(field)
-    })?;
+    let in_array = |error: Invalid| match error.field() {
+        Event::BODY => error.of(format!("[{at}]")),
+        field => {
+            let field = format!("[{at}].{field}");
+            error.of(field)
+        }
+    };
+    let event = Event::from_json(item).map_err(in_array)?;
+    event.prepare("").map_err(in_array)?;
     Ok(event)
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::value::RawValue;
 use tidings_publisher::{Error, Event, Publisher, Receipt};
 use tokio::io::{AsyncRead, BufReader};
 
@@ -128,9 +129,10 @@ fn event(line: &Line) -> Result<Option<Event>, String> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let event: Event = serde_json::from_slice(bytes).map_err(|error| {
-        format!(r#"not an event: {error}; expected a JSON object such as {{"to":"orders/42","type":"order.updated"}}"#)
+    let json: &RawValue = serde_json::from_slice(bytes).map_err(|error| {
+        format!(r#"not JSON: {error}; expected an object such as {{"to":"orders/42","type":"order.updated"}}"#)
     })?;
+    let event = Event::from_json(json).map_err(|error| error.to_string())?;
     // The library would refuse it too, but only together with those around it.
     event.prepare("").map_err(|error| error.to_string())?;
     Ok(Some(event))
