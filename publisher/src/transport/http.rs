@@ -10,6 +10,10 @@ use super::problem::Problem;
 use crate::parcel::{Key, Parcel};
 use crate::{Error, ErrorKind, Receipt};
 
+/// How long an idle connection is kept: shorter than a gateway keeps it (`server.keep_alive`, 90 s), as one that it is
+/// just closing takes no request.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+
 /// A gateway's publish API.
 pub(crate) struct Http {
     client: Client,
@@ -101,7 +105,7 @@ pub(crate) fn endpoint(url: &str, path: &str) -> Result<Url, Error> {
 
 /// What clients of gateways have in common: they are near, so no proxy of the environment stands between, and they never redirect.
 pub(crate) fn client() -> ClientBuilder {
-    Client::builder().no_proxy().redirect(redirect::Policy::none())
+    Client::builder().no_proxy().redirect(redirect::Policy::none()).pool_idle_timeout(POOL_IDLE)
 }
 
 /// What a failure of the HTTP client means. The URL, which may hold a password, is taken out.
