@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tidings_tests::Gateway;
 use tidings_tests::certificate::Certificate;
 use tidings_tests::http::{Part, Session, Transport};
+use tidings_tests::{Gateway, Setup};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -180,9 +180,11 @@ async fn lines(plain: &Gateway, tls: &(Gateway, Certificate)) -> Vec<(&'static s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_transport_answers_alike() {
-    let (plain, _, _) = memory(|setup| setup.with("limits.topics", "90")).await;
+    // No heartbeat comes in between, however slow the machine is.
+    let set = |setup: Setup| setup.with("limits.topics", "90").with("stream.heartbeat", "60s");
+    let (plain, _, _) = memory(set).await;
     let certificate = Certificate::new();
-    let (secure, _, _) = memory(|setup| certificate.set(setup.with("limits.topics", "90"))).await;
+    let (secure, _, _) = memory(|setup| certificate.set(set(setup))).await;
     let tls = (secure, certificate);
     assert!(TABLE.len() >= 90, "{} rows", TABLE.len());
     let mut wrong = Vec::new();
