@@ -172,9 +172,10 @@ impl Publisher {
     /// Redis, an event with addresses in several partitions is split into one part for each, and
     /// each part waits only for its own partition. Over HTTP, where only the gateway knows the
     /// partitions, an event that fails holds back the later events that share an address with it,
-    /// and no others. [`Stats::backlogs`] shows what waits where. The one exception to the order is
-    /// a store that refuses some events of a pipeline for a passing reason and takes later ones:
-    /// those that are tried again come after them.
+    /// and no others; so services whose events name addresses of several partitions of a cluster
+    /// publish to Redis itself. [`Stats::backlogs`] shows what waits where. The one exception to
+    /// the order is a store that refuses some events of a pipeline for a passing reason and takes
+    /// later ones: those that are tried again come after them.
     ///
     /// When the queue is full, the partition with the largest backlog makes room: its oldest event
     /// that may be replaced is dropped, or else its oldest; but no event that may not be replaced
