@@ -29,9 +29,15 @@ pub fn sockets() -> usize {
     room(files) + others(files) / 3
 }
 
-/// How many sockets the admin listener may have; nobody else gets their descriptors.
+/// How many sockets the admin listener has for sure; the public one does not get their descriptors.
 pub fn admin_sockets() -> usize {
     others(getrlimit(Resource::Nofile).maximum) / 6
+}
+
+/// How many sockets all listeners may have together, before the admin listener is held to its own.
+pub fn all_sockets() -> usize {
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(MOST);
+    files.saturating_sub(FEW).clamp(1, MOST) as usize
 }
 
 fn room(files: Option<u64>) -> usize {

@@ -10,7 +10,7 @@ use tidings_publisher::Publisher;
 use tokio::sync::watch;
 
 use crate::admin::Lifecycle;
-use crate::admission::{Admission, Limits};
+use crate::admission::{Admission, Limits, SocketLimit};
 use crate::config::{self, Config, Drain, StoreUrl};
 use crate::demo::Board;
 use crate::files;
@@ -77,14 +77,17 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         without: config.without,
     };
     let reader = reader::spawn(store.clone(), options, metrics.clone())?;
+    let limits = limits(&config);
+    let sockets = SocketLimit::new(files::sockets(), limits.proxies.clone(), metrics.clone());
     let parts = Parts {
         partitions: config.store.partitions,
         store,
         reader,
         metrics,
         life: Lifecycle::default(),
-        limits: limits(&config),
+        limits,
         origins: config.cors.origins.clone(),
+        sockets,
         hosts: Hosts { public: config.server.hosts.clone(), admin: config.admin.hosts.clone() },
     };
     let hub = HubOptions {

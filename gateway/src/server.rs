@@ -1,7 +1,6 @@
 //! The HTTP servers: which paths each listener has.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::Request;
@@ -52,6 +51,8 @@ pub struct Parts {
     pub origins: Origins,
     /// By which names the listeners may be called.
     pub hosts: Hosts,
+    /// The sockets of the public listener.
+    pub sockets: SocketLimit,
 }
 
 /// By which names the listeners may be called, besides `localhost` and IP addresses.
@@ -130,7 +131,7 @@ pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<
     let drain = http.drain.clone();
     let http2 = Http2Options { head, streams, ping: heartbeat, drain: drain.clone() };
     let options = HttpOptions { http1: http, http2 };
-    let sockets = SocketLimit::new(files::sockets(), parts.limits.proxies.clone(), parts.metrics.clone());
+    let sockets = parts.sockets.clone();
     let worker = move || {
         let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
         let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.origins.clone(), parts.metrics.clone());
@@ -157,10 +158,12 @@ fn configure(cfg: &mut ServiceConfig, parts: &Parts, gate: Gate, board: Option<D
 /// The admin listener, whose requests are read as `http` says.
 pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io::Result<Server> {
     give_up_after(ADMIN_PATIENCE, &listener)?;
-    let sockets = SocketLimit::new(files::admin_sockets(), Arc::default(), parts.metrics.clone());
+    let (own, all) = (files::admin_sockets(), files::all_sockets());
+    let most = own.max(all / 8);
+    let sockets = parts.sockets.beside(own..=most, all);
     let builder = Server::build()
         .workers(1)
-        .max_concurrent_connections(per_worker(files::admin_sockets(), 1))
+        .max_concurrent_connections(per_worker(most, 1))
         .shutdown_timeout(SHUTDOWN.as_secs())
         .disable_signals();
     let head = http.head;
@@ -183,7 +186,7 @@ pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io
 /// comes and has the oldest silent one closed.
 fn per_worker(all: usize, workers: usize) -> usize {
     let share = all.div_ceil(workers.max(1));
-    share + (share / 16).max(4)
+    share + 4
 }
 
 /// An application with these services, as connections call it.

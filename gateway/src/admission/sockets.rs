@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -25,6 +27,10 @@ struct Shared {
     max_silent: usize,
     proxies: Arc<Proxies>,
     metrics: Metrics,
+    /// The sockets of all listeners, and how many there may be before this one is held to `max`, not to `most`.
+    all: Arc<AtomicUsize>,
+    spare: usize,
+    most: usize,
     state: Mutex<State>,
 }
 
@@ -58,9 +64,26 @@ const LEAST: usize = 16;
 impl SocketLimit {
     /// At most `max` sockets. Each of the `proxies` brings many clients, and so may have any number of silent ones.
     pub fn new(max: usize, proxies: Arc<Proxies>, metrics: Metrics) -> Self {
+        Self::build(max..=max, 0, Arc::default(), proxies, metrics)
+    }
+
+    /// Those of another listener beside it, which has as many sockets as `bounds` begin with for sure, and as many as they
+    /// end with while all together are no more than `spare`.
+    pub fn beside(&self, bounds: RangeInclusive<usize>, spare: usize) -> Self {
+        Self::build(bounds, spare, Arc::clone(&self.0.all), Arc::default(), self.0.metrics.clone())
+    }
+
+    fn build(
+        bounds: RangeInclusive<usize>,
+        spare: usize,
+        all: Arc<AtomicUsize>,
+        proxies: Arc<Proxies>,
+        metrics: Metrics,
+    ) -> Self {
+        let (max, most) = bounds.into_inner();
         let max_silent = (max / 4).max(LEAST);
         let crowded = max - max / 8;
-        Self(Arc::new(Shared { max, crowded, max_silent, proxies, metrics, state: Mutex::default() }))
+        Self(Arc::new(Shared { max, crowded, max_silent, proxies, metrics, all, spare, most, state: Mutex::default() }))
     }
 
     /// Counts a socket that was accepted and has said nothing yet. If there is no room for it, the oldest silent one is
@@ -70,6 +93,7 @@ impl SocketLimit {
         self.0.metrics.add_sockets(1);
         let mut socket = OpenSocket { limit: self.clone(), origin, silent: None };
         self.lock().open += 1;
+        self.0.all.fetch_add(1, Ordering::Relaxed);
         socket.fall_silent();
         socket
     }
@@ -95,6 +119,10 @@ impl State {
 
     /// The silent socket that has to leave, if one has.
     fn surplus(&self, origin: Option<Origin>, shared: &Shared) -> Option<u64> {
+        let is_spare = shared.all.load(Ordering::Relaxed) <= shared.spare;
+        if is_spare && self.open <= shared.most {
+            return None;
+        }
         let own = origin.and_then(|origin| self.origins.get(&origin));
         match own {
             // Below that a crowd behind one address, which connects before it speaks, is no harm.
@@ -149,6 +177,7 @@ impl Drop for OpenSocket {
     fn drop(&mut self) {
         self.speak();
         self.limit.lock().open -= 1;
+        self.limit.0.all.fetch_sub(1, Ordering::Relaxed);
         self.limit.0.metrics.add_sockets(-1);
     }
 }
@@ -207,6 +236,20 @@ mod tests {
         assert!(!is_surplus(&honest));
         let proxied: Vec<OpenSocket> = (0..75).map(|_| open(&limit, "10.1.2.3")).collect();
         assert_eq!((surplus(&flood), surplus(&proxied)), (0, 0), "told once each, and a proxy is held to no share");
+    }
+
+    #[test]
+    fn a_listener_beside_has_its_own_and_what_is_spare() {
+        let public = limit(10);
+        let admin = public.beside(2..=50, 6);
+        let services: Vec<OpenSocket> = (0..6).map(|n| open(&admin, &format!("192.0.2.{n}"))).collect();
+        assert!(!services.iter().any(is_surplus), "there is room");
+        let _page = open(&public, "192.0.2.9");
+        let _seventh = open(&admin, "192.0.2.9");
+        assert_eq!(services.iter().filter(|socket| is_surplus(socket)).count(), 1);
+        drop(services);
+        let _pages: Vec<OpenSocket> = (0..9).map(|_| open(&public, "192.0.2.9")).collect();
+        assert!(!is_surplus(&open(&admin, "192.0.2.9")), "two are its own");
     }
 
     #[test]

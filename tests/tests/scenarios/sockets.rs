@@ -71,3 +71,17 @@ async fn the_admin_listener_is_not_kept_busy_by_sockets_that_never_speak() {
     stream.until("tidings.ready").await;
     assert!(gateway.metrics().await.sum("tidings_silent_closed_total", &[]) > 0.0);
 }
+
+#[tokio::test]
+async fn a_crowd_of_publishers_is_not_taken_for_silence() {
+    let (gateway, _, _) = memory(|setup| setup).await;
+    let publish = (0..300).map(|n| {
+        let url = format!("{}/v1/publish", gateway.url());
+        let body = format!("{{\"to\":\"crowd/{n}\"}}");
+        async move { reqwest::Client::new().post(url).body(body).send().await.map(|answer| answer.status().as_u16()) }
+    });
+    for status in futures_util::future::join_all(publish).await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    assert_eq!(gateway.metrics().await.sum("tidings_silent_closed_total", &[]), 0.0);
+}
