@@ -22,6 +22,11 @@ end
 local mark = string.match(ARGV[1], '}:(b:.*)$')
 local marks, holds = (ARGV[11] or '') ~= '', ARGV[17] ~= nil
 local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions', mark)
+-- An epoch that no gateway could have written is none, or no gateway could attach as long as it stands there.
+local digits = string.match(kept[1] or '', '^%w+$')
+if kept[1] and not (digits and #digits <= 5 and string.lower(digits) == digits and tonumber(digits, 36) < 2 ^ 24) then
+  kept[1] = false
+end
 -- It is for the claim to set it where it was lost: whoever slept while it was changed would set the one before.
 if ARGV[9] ~= '' and kept[5] ~= ARGV[9] then
   local told = { ['0'] = 'the number of partitions is being changed', [''] = 'no number of partitions is set' }
