@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::Metrics;
 use super::families::{Counts, Seconds, add, bump, counts, register};
-use super::labels::Publish;
+use super::labels::{Foreign, Publish};
 use crate::control::Reason;
 
 /// Upper bounds of the latency histogram, in seconds: from half a millisecond, about what loopback takes, to ten seconds.
@@ -21,6 +21,7 @@ pub(super) struct Events {
     publishes: Counts,
     received: Counter,
     foreign: Counter,
+    unreadable: Counts,
     dispatched: Counter,
     coalesced: Counter,
     resyncs: Counts,
@@ -39,6 +40,11 @@ impl Events {
             publishes: counts::<Publish>(r, "publish", "Events published through this gateway"),
             received: add(r, "events_received", "Events that came from the store"),
             foreign: add(r, "events_foreign", "Messages of another database of the Redis server, which are dropped"),
+            unreadable: counts::<Foreign>(
+                r,
+                "unreadable",
+                "Entries and messages in the store that this version cannot read: skipped in a journal, else their address is resynced",
+            ),
             dispatched: add(r, "frames_dispatched", "Events put in a connection's queue"),
             coalesced: add(r, "frames_coalesced", coalesced),
             resyncs: counts::<Reason>(r, "resyncs", "Times that a connection was told to refetch an address"),
@@ -68,6 +74,11 @@ impl Metrics {
     /// Adds messages of another database of the server.
     pub fn add_events_foreign(&self, count: u64) {
         self.0.events.foreign.inc_by(count);
+    }
+
+    /// Adds what was found in the store and could not be read.
+    pub fn add_unreadable(&self, place: Foreign, count: u64) {
+        bump(&self.0.events.unreadable, place, count);
     }
 
     /// Adds events that were put in a connection's queue.

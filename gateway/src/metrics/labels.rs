@@ -64,6 +64,16 @@ labels! {
         Recover = "recover",
     }
 
+    /// Where the store held something that is none of ours.
+    Foreign, "in": {
+        /// A journal entry with an address that this version does not have.
+        Journal = "journal",
+        /// An entry of an address that is no message.
+        History = "history",
+        /// A push that is no message.
+        Push = "push",
+    }
+
     /// How a publish through this gateway ended.
     Publish, "outcome": {
         /// It is in the store.

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use certificate::Certificate;
 use connections::Connections;
 use events::Events;
-pub use labels::{Connect, Publish, Read, Resume};
+pub use labels::{Connect, Foreign, Publish, Read, Resume};
 use link::Link;
 use process::Process;
 

@@ -57,6 +57,7 @@ impl Reader {
             behind: state.behind,
             by_journal: !self.options.without.lacks(Mechanism::Journal),
             read_bytes: state.read_bytes,
+            failed_reads: state.failed_reads,
             addresses: Default::default(),
         }
     }
@@ -72,9 +73,13 @@ impl Reader {
                 links.sessions.add(session, waited);
                 self.note_policy(links.sessions.policy());
             }
-            Err(Failed { error, less }) => {
+            Err(Failed { error, less, unread }) => {
                 for partition in &session.partitions {
                     self.states[partition.index()].behind |= session.is_behind();
+                }
+                // One whose session broke says nothing about its history.
+                if let Some(partition) = unread.filter(|_| !session.is_broken()) {
+                    self.states[partition.index()].failed_reads += 1;
                 }
                 if let Some((partition, bytes)) = less {
                     self.states[partition.index()].read_bytes = bytes;

@@ -39,6 +39,8 @@ pub struct PartitionState {
     pub behind: bool,
     /// The most bytes of one read of a recovery: fewer after one that failed.
     pub read_bytes: u64,
+    /// How many recoveries in a row could not read its history, though its server answered.
+    pub failed_reads: u32,
     /// When the last beacon came back in this session.
     pub beacon: Instant,
     /// Whether the server was asked which history it has, as a push was of another one.
@@ -85,6 +87,7 @@ impl PartitionState {
             run: None,
             behind: false,
             read_bytes: recovery::BYTES,
+            failed_reads: 0,
             beacon: now,
             asked: false,
             foreign: VecDeque::new(),
@@ -111,6 +114,7 @@ impl PartitionState {
         self.run = Some(Arc::clone(run));
         self.behind = false;
         self.read_bytes = recovery::BYTES;
+        self.failed_reads = 0;
         self.beacon = now;
     }
 

@@ -15,6 +15,7 @@ use super::requests::Requests;
 use super::{Reader, Route};
 use crate::clock;
 use crate::control::Reason;
+use crate::metrics::Foreign;
 use crate::store::{BeaconReply, Push};
 
 impl Reader {
@@ -27,6 +28,7 @@ impl Reader {
                 Route::Address(partition, address) => {
                     let Ok(mut delivered) = Delivered::decode(&push.text) else {
                         let (partition, address) = (*partition, Arc::clone(address));
+                        self.metrics.add_unreadable(Foreign::Push, 1);
                         tracing::warn!(%address, "a message that no publisher of this version sends; the address is resynced");
                         self.resync_address(partition, address, Reason::HistoryLost);
                         continue;

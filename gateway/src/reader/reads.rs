@@ -145,7 +145,10 @@ impl Reads {
             // No more than the shares that its joins have of the allowance.
             let bytes = options.bytes.saturating_mul(SHARES.min(wishes));
             match client.history(Asked { partition, addresses: &addresses, span, each: &each, bytes }).await {
-                Ok(history) => Some(Rc::new(Past::new(history, addresses, &each, wishes > 1))),
+                Ok(history) => {
+                    metrics.add_unreadable(metrics::Foreign::History, history.unreadable);
+                    Some(Rc::new(Past::new(history, addresses, &each, wishes > 1)))
+                }
                 Err(error) => {
                     tracing::warn!(%error, "history could not be read");
                     None

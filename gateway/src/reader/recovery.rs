@@ -21,7 +21,7 @@ use super::delivery::Dispatch;
 use super::replay::{self, Told};
 use crate::control::Reason;
 use crate::frame::Encoder;
-use crate::metrics::{Metrics, Read};
+use crate::metrics::{Foreign, Metrics, Read};
 use crate::store::{Asked, BeaconReply, Client, Missed, Session, Status, StoreError};
 
 /// Channels of one SUBSCRIBE.
@@ -34,6 +34,9 @@ pub(super) const BYTES: u64 = 16 * 1024 * 1024;
 const LEAST_BYTES: u64 = 64 * 1024;
 /// A recovery that failed is tried again with so much less: on a thin line each try takes until it is given up.
 const LESS: u64 = 16;
+/// So many recoveries try to read a partition before all of it is resynced. More than those that ask for
+/// less each time: the least is tried twice.
+const READ_TRIES: u32 = 5;
 /// So many full reads recovering one partition may bring. Addresses beyond that are resynced: the workers could hardly
 /// write out more than this at once, and it all stands in memory.
 const READS: u64 = 16;
@@ -64,6 +67,8 @@ pub struct Known {
     pub run: Option<Arc<str>>,
     /// Whether it is to be resynced, not read.
     pub behind: bool,
+    /// How many recoveries before this one could not read it, though its server answered.
+    pub failed_reads: u32,
     /// Whether its journal is to be read. If not, it goes on with what comes.
     pub by_journal: bool,
     /// The most bytes of one read.
@@ -116,11 +121,31 @@ pub struct Failed {
     pub error: StoreError,
     /// So much of this partition was to be read at once, and did not come; less may.
     pub less: Option<(Partition, u64)>,
+    /// The partition whose history could not be read.
+    pub unread: Option<Partition>,
+}
+
+impl Known {
+    /// Whether its history could not be read so often that there is no use in trying again. All of
+    /// it is resynced then, as else no page would hear of anything for as long as that lasts.
+    fn is_given_up(&self) -> bool {
+        self.failed_reads >= READ_TRIES
+    }
+
+    fn is_to_be_read(&self) -> bool {
+        self.by_journal && !self.behind && !self.is_given_up()
+    }
+}
+
+impl Failed {
+    fn unread(partition: Partition, error: StoreError) -> Self {
+        Self { error, less: None, unread: Some(partition) }
+    }
 }
 
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
-        Self { error, less: None }
+        Self { error, less: None, unread: None }
     }
 }
 
@@ -153,6 +178,9 @@ impl Recovery {
             outcomes.push(match (known.place, page) {
                 (None, _) => Outcome::Begun(place),
                 (Some(_), _) if known.behind => Outcome::Resync(place, Reason::Slow),
+                (Some(before), _) if known.is_given_up() && before.epoch == place.epoch => {
+                    Outcome::Resync(place, Reason::HistoryLost)
+                }
                 // Its last beacon is so long ago that nobody knows whether this journal is the one that it read.
                 (Some(_), _) if reply.unsure => Outcome::Resync(place, Reason::HistoryLost),
                 (Some(before), _) if before.epoch != place.epoch => {
@@ -172,9 +200,9 @@ impl Recovery {
     }
 
     /// The first page of each journal that is to be read: something is known, and the history is still the same.
-    async fn first_pages(&self, client: &Client, places: &[Place]) -> Result<Vec<Option<Missed>>, StoreError> {
+    async fn first_pages(&self, client: &Client, places: &[Place]) -> Result<Vec<Option<Missed>>, Failed> {
         let first = async |(known, place): (&Known, &Place)| match known.place {
-            Some(before) if before.epoch == place.epoch && known.by_journal && !known.behind => {
+            Some(before) if before.epoch == place.epoch && known.is_to_be_read() => {
                 self.page(client, known, before.id, None).await.map(Some)
             }
             _ => Ok(None),
@@ -182,9 +210,12 @@ impl Recovery {
         try_join_all(self.known.iter().zip(places).map(first)).await
     }
 
-    async fn page(&self, client: &Client, known: &Known, after: Id, up_to: Option<Id>) -> Result<Missed, StoreError> {
+    async fn page(&self, client: &Client, known: &Known, after: Id, up_to: Option<Id>) -> Result<Missed, Failed> {
         self.metrics.add_store_reads(Read::Recover, 1);
-        client.missed(known.partition, after, up_to).await
+        let page = client.missed(known.partition, after, up_to).await;
+        let page = page.map_err(|error| Failed::unread(known.partition, error))?;
+        self.metrics.add_unreadable(Foreign::Journal, page.unreadable);
+        Ok(page)
     }
 
     /// What a partition got since its watermark. The first page of its journal is read already.
@@ -224,7 +255,9 @@ impl Recovery {
             let span = Span::Between(before.id, up_to);
             let asked = Asked { partition, addresses: some, span, each: &[], bytes: most.min(left) };
             let less = Some((partition, (most / LESS).max(LEAST_BYTES)));
-            let history = client.backfill(asked).await.map_err(|error| Failed { error, less })?;
+            let history = client.backfill(asked).await;
+            let history = history.map_err(|error| Failed { less, ..Failed::unread(partition, error) })?;
+            self.metrics.add_unreadable(Foreign::History, history.unreadable);
             same_epoch(history.epoch, before.epoch)?;
             let read = replay::encode(&history, some, before.epoch, &self.encoder);
             for (address, Told { status, frames: read }) in some.iter().zip(read) {

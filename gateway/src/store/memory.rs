@@ -219,7 +219,7 @@ impl MemoryClient {
         let Asked { partition, addresses, span, each, mut bytes } = asked;
         let (state, now) = (self.shared.lock(), self.shared.now());
         let Some(log) = state.logs.get(partition.index()) else {
-            return History { epoch: None, last: Id::ZERO, entries: Vec::new() };
+            return History { epoch: None, last: Id::ZERO, entries: Vec::new(), unreadable: 0 };
         };
         let span = |at: usize| match (span, each.get(at)) {
             (Span::After(_), Some(after)) => Span::After(*after),
@@ -229,14 +229,21 @@ impl MemoryClient {
             log.read(address, span(at), &self.shared.retention, now, &mut bytes)
         };
         let entries = addresses.iter().enumerate().map(read).collect();
-        History { epoch: Some(log.epoch), last: log.last, entries }
+        History { epoch: Some(log.epoch), last: log.last, entries, unreadable: 0 }
     }
 
     pub(super) fn missed(&self, partition: Partition, after: Id) -> Missed {
         let (state, now) = (self.shared.lock(), self.shared.now());
         match state.logs.get(partition.index()) {
             Some(log) => log.missed(after, &self.shared.retention, now),
-            None => Missed { epoch: None, last: Id::ZERO, complete: false, next: None, addresses: Vec::new() },
+            None => Missed {
+                epoch: None,
+                last: Id::ZERO,
+                complete: false,
+                next: None,
+                addresses: Vec::new(),
+                unreadable: 0,
+            },
         }
     }
 }

@@ -245,6 +245,8 @@ pub struct History {
     pub last: Id,
     /// For each address asked for, in that order.
     pub entries: Vec<Entries>,
+    /// How many entries are no messages. Their texts are empty.
+    pub unreadable: u64,
 }
 
 /// A page of the journal.
@@ -260,6 +262,8 @@ pub struct Missed {
     pub next: Option<Id>,
     /// The addresses that got events.
     pub addresses: Vec<Address>,
+    /// How many entries are no addresses of this version.
+    pub unreadable: u64,
 }
 
 impl Client {

@@ -11,6 +11,7 @@ mod duplicate;
 mod every;
 mod fanout;
 mod follows;
+mod foreign_bytes;
 mod herd;
 mod hosts;
 mod http2;

@@ -87,6 +87,7 @@ impl Log {
             complete: !self.is_too_old(after, retention, now),
             next: None,
             addresses: changed.map(|(address, _)| address.clone()).collect(),
+            unreadable: 0,
         }
     }
 

@@ -8,7 +8,7 @@ use tidings_shared::script::{self, MarkLeft};
 use tidings_shared::{Address, Epoch, Id, Partition};
 
 use super::RedisOptions;
-use super::answers::{BeaconAnswer, parsed, read_history};
+use super::answers::{BeaconAnswer, JournalAnswer, read_history, read_missed};
 use super::claim::Claim;
 use super::marks::Marks;
 use super::node::Node;
@@ -137,15 +137,7 @@ impl RedisClient {
         let node = &self.node;
         let mut pooled = node.backfills.get().await.map_err(|e| StoreError::new(what, e))?;
         let read = self.scripts.invoke(&self.scripts.missed, &call, (node, &mut pooled)).await;
-        let (epoch, last, complete, next, addresses): (String, String, u8, String, Vec<String>) =
-            read.map_err(|error| node.failed(what, error))?;
-        let without = self.options.without;
-        Ok(Missed {
-            epoch: epoch.parse().ok().map(|epoch| without.epoch(epoch)),
-            last: parsed(what, &last)?,
-            complete: complete == 1 || without.lacks(Mechanism::Complete),
-            next: next.parse().ok(),
-            addresses: addresses.iter().map(|text| parsed(what, text)).collect::<Result<_, _>>()?,
-        })
+        let answer: JournalAnswer = read.map_err(|error| node.failed(what, error))?;
+        read_missed(answer, self.options.without)
     }
 }

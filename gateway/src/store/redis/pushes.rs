@@ -44,8 +44,10 @@ pub(super) fn accept(sink: &PushSink, leaving: &Leaving, push: PushInfo) -> Resu
     let mut texts = push.data.into_iter().map(text);
     match push.kind {
         PushKind::Message | PushKind::SMessage => {
-            if let (Some(Some(channel)), Some(Some(text))) = (texts.next(), texts.next()) {
-                sink.push(channel, text);
+            // A payload that is no text is handed on as an empty one, which is no message either: its
+            // address is resynced. Dropping it would leave pages stale in silence.
+            if let (Some(Some(channel)), Some(text)) = (texts.next(), texts.next()) {
+                sink.push(channel, text.unwrap_or_default());
             }
         }
         PushKind::Disconnection => sink.close("the connection ended"),
@@ -94,6 +96,15 @@ mod tests {
         assert!(!sink.is_closed());
         assert!(accept(&sink, &leaving, left("a")).is_err());
         assert!(sink.is_closed());
+    }
+
+    #[test]
+    fn a_message_that_is_no_text_is_handed_on() {
+        let (sink, mut pushes) = session::pushes();
+        let data = vec![word("{tidings:0}:t:a"), Value::BulkString(vec![0xff])];
+        accept(&sink, &Leaving::default(), PushInfo { kind: PushKind::Message, data }).unwrap();
+        let push = pushes.try_recv().unwrap();
+        assert_eq!((&*push.channel, &*push.text), ("{tidings:0}:t:a", ""));
     }
 
     #[test]
