@@ -17,11 +17,14 @@ pub(super) struct History {
     pub found: Vec<Option<Vec<(Id, String)>>>,
 }
 
+/// The entries of an address: id and message, which need not be text.
+type RawEntries = Vec<(String, Vec<u8>)>;
+
 /// The answer as Redis gives it: epoch, last id, then a status and a list for each address.
 struct Answer {
     epoch: String,
     last: String,
-    found: Vec<(String, Vec<(String, String)>)>,
+    found: Vec<(String, RawEntries)>,
 }
 
 impl FromRedisValue for Answer {
@@ -66,9 +69,13 @@ impl TryFrom<Answer> for History {
             "" => None,
             epoch => Some(Place { epoch: epoch.parse()?, id: answer.last.parse()? }),
         };
-        let entries = |(status, entries): (String, Vec<(String, String)>)| match status.as_str() {
+        let entries = |(status, entries): (String, RawEntries)| match status.as_str() {
+            // What is no text becomes an empty one, which is no message: it is told as not understood.
             "ok" => {
-                entries.into_iter().map(|(id, message)| Ok((id.parse()?, message))).collect::<Result<_, _>>().map(Some)
+                let entry = |(id, message): (String, Vec<u8>)| {
+                    Ok((id.parse()?, String::from_utf8(message).unwrap_or_default()))
+                };
+                entries.into_iter().map(entry).collect::<Result<_, _>>().map(Some)
             }
             _ => Ok(None),
         };
