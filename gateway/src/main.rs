@@ -54,21 +54,30 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
-/// SIGTERM, as orchestrators send it, and SIGINT, as a keyboard does.
+/// SIGTERM, as orchestrators send it, and SIGINT, as a keyboard does. SIGHUP ends nothing.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                // Files are compared every two seconds anyway, so there is nothing to start here.
+                _ = self.hangup.recv() => tracing::info!("got SIGHUP; changed certificates are in force within two seconds"),
+            }
         }
     }
 }

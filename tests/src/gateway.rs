@@ -48,6 +48,7 @@ impl Setup {
             .with("server.workers", "2")
             .with("stream.retry", "1s")
             .with("stream.heartbeat", "1s")
+            .with("drain.grace", "0s")
             .with("drain.window", "0s")
             .with("stream.resync_spread", "0s")
             .with("log.format", "json")
@@ -258,6 +259,11 @@ impl Gateway {
     /// SIGTERM, without waiting.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// Stops it from doing anything, its connections open.

@@ -280,7 +280,7 @@ impl Default for Limits {
 impl Default for Drain {
     fn default() -> Self {
         // Well within the 30 s that Kubernetes gives a pod to end.
-        Self { grace: Duration::ZERO, window: Duration::from_secs(10) }
+        Self { grace: Duration::from_secs(5), window: Duration::from_secs(10) }
     }
 }
 

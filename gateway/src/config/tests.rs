@@ -48,7 +48,7 @@ fn defaults_alone_run_the_product() {
     assert_eq!(config.stream.retry, Duration::from_secs(3));
     assert_eq!((config.stream.queue, config.replay.bytes, config.replay.recent), (256 << 10, 1 << 20, 64 << 20));
     assert_eq!(config.limits.topics, 100);
-    assert_eq!(config.drain.grace, Duration::ZERO);
+    assert_eq!(config.drain.grace, Duration::from_secs(5));
     assert!(config.demo.enabled && !config.auth.insecure);
     assert_eq!((config.log.format, config.log.level.to_string().as_str()), (LogFormat::Pretty, "info"));
 }

@@ -62,3 +62,16 @@ async fn long_polls_end_too() {
     let answer = poll.await.unwrap().unwrap();
     assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
 }
+
+#[tokio::test]
+async fn a_hangup_ends_nothing() {
+    let (gateway, oracle, source) = memory(|setup| setup).await;
+    let client = Client::open("client", &[gateway.public()], &["a"]);
+    client.ready().await;
+    gateway.hang_up();
+    let logged = || gateway.log().iter().any(|line| line.contains("got SIGHUP"));
+    eventually("it logs the signal", PATIENCE, async || logged() || !gateway.is_up()).await;
+    assert!(gateway.is_up(), "SIGHUP ended it");
+    source.publish(&["a"]).await;
+    oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
+}
