@@ -24,7 +24,7 @@ export class Gateway {
   }
 
   constructor(flags) {
-    this.#flags = { ...flags, 'drain.window': '0s', 'log.format': 'json' };
+    this.#flags = { ...flags, 'drain.grace': '0s', 'drain.window': '0s', 'log.format': 'json' };
   }
 
   /** Where browsers go. */
