@@ -21,8 +21,12 @@ async fn one_does_not_read(mut gateway: Gateway, oracle: &Oracle, source: &Sourc
     let before = gateway.process().rss();
     slow.pause();
     let mut last = 0;
-    for _ in 0..2_000 {
+    for n in 0..2_000 {
         last = source.publish_sized(&["a"], 12 * KIB).await;
+        // Or on a busy machine the quick one falls behind by more than its queue holds too.
+        if n % 40 == 0 {
+            quick.got(last).await;
+        }
     }
     quick.got(last).await;
     oracle.judge([quick.record()]).assert_all_delivered();
@@ -43,7 +47,7 @@ async fn one_does_not_read(mut gateway: Gateway, oracle: &Oracle, source: &Sourc
 #[tokio::test]
 async fn on_redis() {
     let set =
-        |setup: Setup| setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "30s");
+        |setup: Setup| setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "60s");
     let mut stage = Stage::with(1, set).await;
     let gateway = stage.gateways.remove(0);
     one_does_not_read(gateway, &stage.oracle, &stage.source).await;
@@ -52,7 +56,7 @@ async fn on_redis() {
 #[tokio::test]
 async fn in_memory() {
     let set = |setup: Setup| {
-        let setup = setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "30s");
+        let setup = setup.with("stream.queue", "1MiB").with("replay.recent", "1MiB").with("stream.heartbeat", "60s");
         setup.with("retention.events", "100")
     };
     let (gateway, oracle, source) = memory(set).await;
@@ -60,7 +64,7 @@ async fn in_memory() {
 }
 
 fn collapsing(setup: Setup) -> Setup {
-    setup.with("stream.queue", "64KiB").with("stream.heartbeat", "30s")
+    setup.with("stream.queue", "64KiB").with("stream.heartbeat", "60s")
 }
 
 #[tokio::test]
