@@ -24,6 +24,8 @@ pub struct Setup {
     without: String,
     /// How many files it may have open; 0 is as many as the test.
     files: u32,
+    /// Another build of the gateway than the one under test.
+    binary: Option<PathBuf>,
 }
 
 /// The bytes of the pipe that stderr is.
@@ -43,7 +45,7 @@ impl Setup {
     }
 
     fn with_store(url: &str) -> Self {
-        Self { host: Ipv4Addr::LOCALHOST, flags: Vec::new(), without: String::new(), files: 0 }
+        Self { host: Ipv4Addr::LOCALHOST, flags: Vec::new(), without: String::new(), files: 0, binary: None }
             .with("store.url", url)
             .with("server.workers", "2")
             .with("stream.retry", "1s")
@@ -79,6 +81,12 @@ impl Setup {
     #[must_use]
     pub fn files(self, files: u32) -> Self {
         Self { files, ..self }
+    }
+
+    /// Starts another build of the gateway.
+    #[must_use]
+    pub fn binary(self, path: PathBuf) -> Self {
+        Self { binary: Some(path), ..self }
     }
 
     /// Starts one and waits until it is ready.
@@ -152,11 +160,12 @@ pub fn binary() -> PathBuf {
 impl Gateway {
     /// Starts it again on its ports, after it ended or was killed.
     pub async fn start(&self) {
+        let program = self.setup.binary.clone().unwrap_or_else(binary);
         let mut command = match self.setup.files {
-            0 => Command::new(binary()),
+            0 => Command::new(program),
             files => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(binary());
+                shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(program);
                 shell
             }
         };
