@@ -31,6 +31,7 @@ struct Inner {
     addresses: SmallVec<[Arc<Address>; 1]>,
     event_type: Option<Box<str>>,
     name: Option<Arc<str>>,
+    sender: Option<Box<str>>,
     coalesce: bool,
     delay: Duration,
     spread: Duration,
@@ -93,6 +94,7 @@ impl Encoder {
             addresses: SmallVec::from_iter([Arc::clone(address)]),
             event_type: message.event_type.map(Box::from),
             name: message.name.map(Arc::from),
+            sender: message.sender().map(Box::from),
             coalesce: message.coalesce,
             delay: Duration::from_millis(message.delay_ms).min(LONGEST),
             spread: own.unwrap_or_else(|| self.spreads.of(address)).min(LONGEST),
@@ -118,6 +120,7 @@ impl Frame {
             addresses,
             event_type: first.0.event_type.clone(),
             name: first.0.name.clone(),
+            sender: first.0.sender.clone(),
             // They differ only by what the configuration says of their addresses.
             spread: frames.iter().map(|(_, frame)| frame.spread()).max().unwrap_or_default(),
             ..*first.0
@@ -190,6 +193,11 @@ impl Frame {
         self.0.name.as_ref()
     }
 
+    /// The sender, for connections that skip the events of some.
+    pub fn sender(&self) -> Option<&str> {
+        self.0.sender.as_deref()
+    }
+
     /// Whether a newer event may take its place while it waits.
     pub fn is_coalescable(&self) -> bool {
         self.0.coalesce
@@ -211,8 +219,8 @@ impl Frame {
     }
 
     /// Whether it takes the place of an `older` event that waits: it names all addresses of that, and reaches the same
-    /// listeners. With `any_name` the connection hears all events under a name of its own. The type does not matter: what
-    /// a connection does not want never waits for it.
+    /// listeners. With `any_name` the connection hears all events under a name of its own. Type and sender do not matter:
+    /// what a connection does not want never waits for it, and never takes a place.
     pub fn covers(&self, older: &Frame, any_name: bool) -> bool {
         older.0.coalesce
             && (any_name || older.0.name == self.0.name)

@@ -25,6 +25,8 @@ pub struct Follow {
 pub struct FollowOptions {
     /// The types of events that it wants; all if there are none.
     pub types: StringSet,
+    /// The senders whose events it skips.
+    pub not: StringSet,
     /// The SSE event name under which it hears all its messages, in place of the publishers'.
     pub name: Option<NameLine>,
     /// The parameters of its request that nobody knows. `tidings.ready` names them.
@@ -48,7 +50,7 @@ impl Follow {
 
     /// Whether it wants every event that comes to its addresses.
     pub fn wants_all(&self) -> bool {
-        self.options.as_ref().is_none_or(|options| options.types.is_empty())
+        self.options.as_ref().is_none_or(|options| options.types.is_empty() && options.not.is_empty())
     }
 
     /// The line of the SSE event name under which it hears all its messages, if it asked for one.
@@ -64,7 +66,9 @@ impl Follow {
 
 impl FollowOptions {
     fn wants(&self, frame: &Frame) -> bool {
-        self.types.is_empty() || frame.event_type().is_some_and(|event_type| self.types.contains(event_type))
+        let skipped = !self.not.is_empty() && frame.sender().is_some_and(|sender| self.not.contains(sender));
+        let of_type = |event_type| self.types.contains(event_type);
+        !skipped && (self.types.is_empty() || frame.event_type().is_some_and(of_type))
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_shared::event::{check_name, check_type};
+use tidings_shared::event::{check_name, check_sender, check_type};
 use tidings_shared::{Address, Cursor, Invalid, Partitions};
 
 use super::query::{self, IgnoredNames, QueryParam};
@@ -44,6 +44,8 @@ const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 
 /// The most different types that a connection may ask for.
 const MAX_TYPES: usize = 32;
+/// The most different senders that a connection may skip. A tab has one; what else runs in its session may have some.
+const MAX_SENDERS: usize = 8;
 
 /// Parameters, in lower case, that carry what nobody else may see. URLs end up in logs, histories and `Referer` headers.
 const TOKENS: [&str; 6] = ["access_token", "id_token", "token", "jwt", "authorization", "bearer"];
@@ -95,7 +97,12 @@ pub fn read(
         None if asked.tail => From::Latest,
         None => From::Now,
     };
-    let options = FollowOptions { types: asked.types.into(), name: asked.name, ignored: asked.ignored.into_vec() };
+    let options = FollowOptions {
+        types: asked.types.into(),
+        not: asked.not.into(),
+        name: asked.name,
+        ignored: asked.ignored.into_vec(),
+    };
     let options = (options != FollowOptions::default()).then(|| Rc::new(options));
     let follow = Follow { addresses: addresses.into(), every: asked.every, options };
     Ok(Options { follow, from, wait: asked.wait })
@@ -105,6 +112,7 @@ pub fn read(
 struct Asked {
     topics: Vec<String>,
     types: BTreeSet<String>,
+    not: BTreeSet<String>,
     ignored: IgnoredNames,
     name: Option<NameLine>,
     cursor: Option<String>,
@@ -119,6 +127,7 @@ impl Asked {
         match param.name.as_str() {
             "topic" => self.topics.push(param.value()?.to_owned()),
             "types" => self.take_types(param.value()?)?,
+            "not" => self.take_sender(param.value()?)?,
             "name" => {
                 let name = param.value()?;
                 check_name("name", Some(name))?;
@@ -139,6 +148,16 @@ impl Asked {
             "every" if kind == Kind::Stream => self.every = Some(every(param.value()?)?),
             // A parameter that a cache or a polyfill adds must not end an EventSource for good.
             name => self.ignored.add(name),
+        }
+        Ok(())
+    }
+
+    fn take_sender(&mut self, value: &str) -> Result<(), Invalid> {
+        check_sender("not", Some(value))?;
+        self.not.insert(value.to_owned());
+        if self.not.len() > MAX_SENDERS {
+            let expected = format!("at most {MAX_SENDERS} different senders on one connection");
+            return Err(Invalid::new("not", value, expected));
         }
         Ok(())
     }
@@ -275,6 +294,16 @@ mod tests {
         assert!(options.types.contains("t31") && !options.types.contains("t32"));
         let error = ask(Kind::Stream, &format!("topic=a&{}", types(33)), None).unwrap_err();
         assert_eq!((error.field(), error.value()), ("types", "t32"));
+    }
+
+    #[test]
+    fn senders_to_skip_are_few() {
+        let not = |count: usize| (0..count).map(|n| format!("not=tab%20{n}")).collect::<Vec<_>>().join("&");
+        let options = ask(Kind::Poll, &format!("topic=a&{}&not=tab+0", not(8)), None).unwrap().follow.options.unwrap();
+        assert!(options.not.contains("tab 7") && !options.not.contains("tab 8"));
+        let wrong = |query: &str| ask(Kind::Stream, &format!("topic=a&{query}"), None).unwrap_err().field().to_owned();
+        assert_eq!([wrong(&not(9)), wrong("not="), wrong("not=%0a"), wrong("not=%ff")], ["not"; 4]);
+        assert_eq!(wrong(&format!("not={}", "x".repeat(129))), "not");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod readiness;
 mod recipes;
 mod replay;
 mod retention;
+mod senders;
 mod shutdown;
 mod slow;
 mod sockets;

@@ -5,9 +5,10 @@
 //! was delivered, or its address was resynced after the event had been published, or a later event of the address covers
 //! it, which was delivered or lies behind the cursor. At the end that holds for all events, and those that cover were
 //! delivered. All of that holds for who listens to one SSE event name alone: it is delivered, resynced and covered under
-//! that name. A client may have a name of its own, under which it hears everything.
+//! that name. A client may have a name of its own, under which it hears everything. It may skip a sender, whose events it
+//! never hears, and which take no other event's place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ const NAMES: [&str; 5] = ["a", "b", "c", "@d", "@d/e"];
 const QUEUE: usize = 400;
 /// The event names that publishers use, and that the reader knows of every address.
 const EVENT_NAMES: [&str; 2] = ["x", "y"];
+/// Who sends events, if it is said. Clients skip the first, if any.
+const SENDERS: [&str; 2] = ["s", "t"];
 /// The name of clients that have one of their own.
 const OWN: &str = "mine";
 /// The first id: the year 2100. By the gateway's clock nothing is older than that, so delays count in full in a replay.
@@ -36,10 +39,17 @@ const FIRST: u64 = 4_102_444_800_000;
 #[derive(Debug, Clone)]
 enum Op {
     /// An event to some of the names that share a partition, coalescable or not, spread or not, with a delay or not.
-    Publish { choice: u8, coalesce: bool, spread: Option<u64>, delay: u64, name: Option<&'static str> },
-    /// A client joins: now, or after the cursor of one that was there before. It may want few events, may be a poll, and
-    /// may have a name of its own.
-    Join { follows: u8, cursor: Option<u8>, every: bool, lasts: bool, own_name: bool },
+    Publish {
+        choice: u8,
+        coalesce: bool,
+        spread: Option<u64>,
+        delay: u64,
+        name: Option<&'static str>,
+        sender: Option<&'static str>,
+    },
+    /// A client joins: now, or after the cursor of one that was there before. It may want few events, may be a poll, may
+    /// have a name of its own, and may skip a sender.
+    Join { follows: u8, cursor: Option<u8>, every: bool, lasts: bool, own_name: bool, skips: bool },
     /// Milliseconds pass.
     Time(u64),
     /// A join is answered from so far back as the answer may be old.
@@ -64,13 +74,13 @@ enum Op {
 
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64), any_delay(), any_name())
-            .prop_map(|(choice, coalesce, spread, delay, name)| {
-                Op::Publish { choice, coalesce, spread, delay, name }
+        10 => (any::<u8>(), any::<bool>(), proptest::option::weighted(0.3, 1..2_000_u64), any_delay(), any_name(), any_sender())
+            .prop_map(|(choice, coalesce, spread, delay, name, sender)| {
+                Op::Publish { choice, coalesce, spread, delay, name, sender }
             }),
-        4 => (any::<u8>(), proptest::option::of(any::<u8>()), any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(follows, cursor, every, lasts, own_name)| {
-                Op::Join { follows, cursor, every, lasts, own_name }
+        4 => (any::<u8>(), proptest::option::of(any::<u8>()), any::<[bool; 4]>())
+            .prop_map(|(follows, cursor, [every, lasts, own_name, skips])| {
+                Op::Join { follows, cursor, every, lasts, own_name, skips }
             }),
         4 => prop_oneof![0..300_u64, 0..3_000_u64].prop_map(Op::Time),
         4 => (any::<u8>(), 0..4_u8).prop_map(|(which, back)| Op::Answer { which, back }),
@@ -93,6 +103,10 @@ fn any_name() -> impl Strategy<Value = Option<&'static str>> {
     proptest::option::weighted(0.3, proptest::sample::select(&EVENT_NAMES))
 }
 
+fn any_sender() -> impl Strategy<Value = Option<&'static str>> {
+    proptest::option::of(proptest::sample::select(&SENDERS))
+}
+
 #[derive(Debug, Clone)]
 struct Published {
     epoch: u32,
@@ -102,6 +116,7 @@ struct Published {
     spread: Option<u64>,
     delay: u64,
     name: Option<&'static str>,
+    sender: Option<&'static str>,
     step: u64,
 }
 
@@ -129,6 +144,7 @@ impl Log {
 struct Client {
     key: ConnectionKey,
     own_name: Option<&'static str>,
+    skips: Option<&'static str>,
     follows: Vec<&'static str>,
     asked: Option<Cursor>,
     /// How far each partition was when it joined.
@@ -177,12 +193,17 @@ impl World {
     fn apply(&mut self, op: &Op) {
         self.step += 1;
         match op {
-            Op::Publish { choice, coalesce, spread, delay, name } => {
-                let event = self.publish(*choice, (*coalesce, *spread, *delay, *name));
+            Op::Publish { choice, coalesce, spread, delay, name, sender } => {
+                let event = self.publish(*choice, (*coalesce, *spread, *delay), *name, *sender);
                 self.rig.dispatch(&event);
             }
-            Op::Join { follows, cursor, every, lasts, own_name } => {
-                self.join(*follows, *cursor, (*every, *lasts, own_name.then_some(OWN)));
+            Op::Join { follows, cursor, every, lasts, own_name, skips } => {
+                let options = FollowOptions {
+                    name: own_name.then(|| NameLine::new(OWN)),
+                    not: skips.then(|| SENDERS[0].to_owned()).into_iter().collect::<BTreeSet<_>>().into(),
+                    ..FollowOptions::default()
+                };
+                self.join(*follows, *cursor, (*every, *lasts), options);
             }
             Op::Time(ms) => self.pass(Duration::from_millis(*ms)),
             Op::Answer { which, back } => self.answer(*which, usize::from(*back)),
@@ -212,13 +233,13 @@ impl World {
                 for client in self.clients.iter().filter(|client| client.owed.is_none()) {
                     self.rig.hub.take(Delivery::Joined(Joined { connection: client.key, starts: None }));
                 }
-                let event = self.publish(*choice, (true, None, 0, None));
+                let event = self.publish(*choice, (true, None, 0), None, None);
                 let addresses = event.frames.iter().map(|(address, _)| Arc::clone(address)).collect();
                 let number = event.partition.index();
                 self.resync(number, self.logs[number].now(), Some(addresses), Reason::HistoryLost);
             }
             Op::Lag(missed) => {
-                missed.iter().for_each(|choice| drop(self.publish(*choice, (true, None, 0, None))));
+                missed.iter().for_each(|choice| drop(self.publish(*choice, (true, None, 0), None, None)));
                 self.rig.hub.take(Delivery::Lagged(self.places()));
             }
             Op::Lift => self.rig.hub.lift(&self.places()),
@@ -236,7 +257,9 @@ impl World {
     fn publish(
         &mut self,
         choice: u8,
-        (coalesce, spread, delay, name): (bool, Option<u64>, u64, Option<&'static str>),
+        (coalesce, spread, delay): (bool, Option<u64>, u64),
+        name: Option<&'static str>,
+        sender: Option<&'static str>,
     ) -> Dispatch {
         let first = NAMES[usize::from(choice) % NAMES.len()];
         let partition = partition_of(first, self.rig.partitions);
@@ -248,7 +271,8 @@ impl World {
         let log = &mut self.logs[partition.index()];
         log.last += 1 + u64::from(choice % 3);
         self.step += 1;
-        let event = Published { epoch: log.epoch, ms: log.last, names, coalesce, spread, delay, name, step: self.step };
+        let event =
+            Published { epoch: log.epoch, ms: log.last, names, coalesce, spread, delay, name, sender, step: self.step };
         log.events.push(event.clone());
         self.dispatch(partition, &event)
     }
@@ -258,7 +282,8 @@ impl World {
         let flags = format!("{}d{}", if event.coalesce { "c" } else { "" }, event.delay);
         let spread = event.spread.map_or("-".to_owned(), |ms| ms.to_string());
         let name = event.name.unwrap_or("-");
-        let text = format!("{flags} - {spread} - {name} {{\"version\":{}}}", event.step);
+        let sender = event.sender.map_or(String::new(), |sender| format!("\"sender\":\"{sender}\","));
+        let text = format!("{flags} - {spread} - {name} {{{sender}\"version\":{}}}", event.step);
         let message = Message::decode(&text).unwrap();
         let place = Place { epoch: epoch(event.epoch), id: id(event.ms) };
         let frame = |name: &&str| {
@@ -274,14 +299,15 @@ impl World {
         self.rig.hub.take(Delivery::Resync(Resync { partition, place, addresses, reason }));
     }
 
-    fn join(&mut self, follows: u8, cursor: Option<u8>, (every, lasts, own_name): (bool, bool, Option<&'static str>)) {
+    fn join(&mut self, follows: u8, cursor: Option<u8>, (every, lasts): (bool, bool), options: FollowOptions) {
         let mut follows: Vec<&str> =
             NAMES.into_iter().enumerate().filter(|(at, _)| follows >> at & 1 == 1).map(|(_, name)| name).collect();
         if follows.is_empty() {
             follows.push("a");
         }
         let asked = cursor.and_then(|which| pick(&self.cursors, which, |_| true)).map(|at| self.cursors[at].clone());
-        let options = FollowOptions { name: own_name.map(NameLine::new), ..FollowOptions::default() };
+        let own_name = options.name.is_some().then_some(OWN);
+        let skips = (!options.not.is_empty()).then_some(SENDERS[0]);
         let key = self.rig.follow(&follows, options, every.then_some(Duration::from_secs(1)));
         for name in &follows {
             self.rig.tell_names(name, &EVENT_NAMES);
@@ -293,6 +319,7 @@ impl World {
         self.clients.push(Client {
             key,
             own_name,
+            skips,
             follows,
             asked,
             joined,
@@ -425,6 +452,7 @@ impl Client {
             let expected: Vec<&str> = event.names.iter().filter(|n| self.follows.contains(n)).copied().collect();
             assert_eq!(topics, expected);
             assert_eq!(heard_as, self.listener(event));
+            assert!(!self.is_skipped(event), "it skips {event:?}");
             for topic in topics {
                 let before = self.newest.insert(topic, event.step).unwrap_or(0);
                 assert!(event.step > before, "out of order, or twice: {event:?}");
@@ -438,6 +466,11 @@ impl Client {
         self.own_name.or(event.name).unwrap_or_default()
     }
 
+    /// Whether it asked not to hear the sender of an event.
+    fn is_skipped(&self, event: &Published) -> bool {
+        self.skips.is_some() && event.sender == self.skips
+    }
+
     /// Whether everything was delivered, covered or resynced: up to the cursor, or all of it.
     fn check(&self, logs: &[Log], partitions: Partitions, up_to_cursor: bool) {
         let Some(owed) = &self.owed else { return };
@@ -449,14 +482,16 @@ impl Client {
                 let passed = present.is_some_and(|c| (c.epoch.bits(), c.id) >= (event.epoch, id(event.ms)));
                 !up_to_cursor || passed
             };
-            for (at, event) in log.events.iter().enumerate().skip(owed[number]).filter(|(_, event)| before(event)) {
+            let owed = log.events.iter().enumerate().skip(owed[number]);
+            for (at, event) in owed.filter(|(_, event)| before(event) && !self.is_skipped(event)) {
                 for name in event.names.iter().filter(|name| self.follows.contains(name)) {
                     let listener = self.listener(event);
                     let resynced = self.resynced.get(&((*name).to_owned(), listener.to_owned()));
                     let resynced = resynced.is_some_and(|at| *at >= event.step);
                     let covers = |later: &Published| {
                         let known = self.delivered.contains(&later.step) || !before(&later);
-                        later.names.contains(name) && self.listener(later) == listener && known
+                        let reaches = later.names.contains(name) && self.listener(later) == listener;
+                        reaches && !self.is_skipped(later) && known
                     };
                     let covered = event.coalesce && log.events[at + 1..].iter().any(covers);
                     assert!(
