@@ -21,7 +21,7 @@ end
 -- Marks are fields of the hash, named as the channel of their gateway is: no key of their own can expire or be evicted.
 local mark = string.match(ARGV[1], '}:(b:.*)$')
 local marks, holds = (ARGV[11] or '') ~= '', ARGV[17] ~= nil
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions', mark)
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions', mark, 'far')
 -- An epoch that no gateway could have written is none, or no gateway could attach as long as it stands there.
 local digits = string.match(kept[1] or '', '^%w+$')
 if kept[1] and not (digits and #digits <= 5 and string.lower(digits) == digits and tonumber(digits, 36) < 2 ^ 24) then
@@ -114,6 +114,27 @@ end
 local last = ms .. '-0'
 if above(ARGV[2], last) then
   last = ARGV[2]
+end
+-- Ids that are further ahead of the clock than history is kept would stand still until it comes
+-- there, and with them the age of all places. So beacons move them on by the time since the last
+-- one. When that begins nobody knows what expired before, so all places become too old; more than
+-- that is never needed. `far`: when the last such beacon came.
+if holds then
+  local age = tonumber(in_force[2])
+  local function is_far(id)
+    return tonumber(string.match(id, '^%d+')) - tonumber(ms) > age
+  end
+  local far = tonumber(kept[7] or '')
+  if journal and (far or is_far(journal)) then
+    local elapsed = far and math.min(math.max(tonumber(ms) - far, 0), age) or age
+    local paced = string.format('%.0f-0', tonumber(string.match(journal, '^%d+')) + elapsed)
+    if above(paced, last) then
+      last = paced
+    end
+  end
+  local lease = tonumber(ARGV[10])
+  redis.call('HSET', KEYS[2], 'far', is_far(last) and ms or '', 'paced_until',
+    string.format('%.0f', tonumber(ms) + lease), 'paced_keep', string.format('%.0f', 2 * age + lease))
 end
 if not journal then
   redis.call('XADD', KEYS[1], last, 'beacon', '')

@@ -22,7 +22,7 @@ local function info(stream)
   return found
 end
 local up_to, tail, bytes = ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'age')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'age', 'far')
 local answer = { kept[1] or '', '0-0' }
 if redis.call('EXISTS', KEYS[1]) == 1 then
   answer[2] = info(KEYS[1])['last-generated-id']
@@ -31,7 +31,14 @@ end
 -- must not look as if they had never been.
 local time = redis.call('TIME')
 local last_ms = tonumber(string.match(answer[2], '^(%d+)'))
-local now = math.max(tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000, last_ms)
+local clock = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+local now = math.max(clock, last_ms)
+-- While ids are far ahead, beacons move them on at the pace of the clock. It may have stepped
+-- forward since the last one.
+local far = tonumber(kept[3] or '')
+if far then
+  now = math.max(now, last_ms + clock - far)
+end
 -- Where no gateway has set an age, each publisher goes by its own: no place is then surely young enough.
 local age = tonumber(kept[2] or 0)
 local function too_old(after)

@@ -5,7 +5,8 @@
 -- Answers: id, epoch, 1 if the key was known, count of partitions ('': none is set). No id: nothing was published, as the
 --   count is another
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal', 'fenced', 'partitions')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal', 'fenced', 'partitions',
+  'paced_until', 'paced_keep')
 -- Gateways have left this server for the new primary: what it takes is lost when it follows that one.
 if kept[5] == '1' then
   return redis.error_reply('READONLY another server is the primary now')
@@ -42,7 +43,19 @@ if not id then
   id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', journal, '*', unpack(entry))
 end
 -- By the id, not by the clock, which may have stepped back below it: so a place is too old before its stream is gone.
-local gone = string.format('%.0f', tonumber(string.match(id, '^%d+')) + tonumber(kept[3] or ARGV[5]))
+local gone = tonumber(string.match(id, '^%d+')) + tonumber(kept[3] or ARGV[5])
+-- But not for a year because ids are a year ahead: gateways then move ids on at the pace of the
+-- clock, so places grow old all the same. Only while gateways do so. Seldom needs TIME, which a
+-- user with the rights of earlier versions may not call: for that one streams are kept by their ids.
+local paced_until, paced_keep = tonumber(kept[7] or ''), tonumber(kept[8] or '')
+if paced_until and paced_keep and gone > paced_until + paced_keep then
+  local time = redis.pcall('TIME')
+  local now = time[1] and tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  if now and now < paced_until then
+    gone = now + paced_keep
+  end
+end
+gone = string.format('%.0f', gone)
 local sent = '1 ' .. id .. ' ' .. epoch .. ' ' .. ARGV[1]
 for i = 3, #ARGV - 5 do
   local add = { 'XADD', KEYS[i], 'MAXLEN', '~', kept[2] or ARGV[4], id, 'm', ARGV[1] }

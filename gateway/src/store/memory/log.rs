@@ -15,6 +15,8 @@ pub struct Log {
     /// The last id: of an event, or lifted by a beacon.
     pub last: Id,
     streams: HashMap<Address, Stream>,
+    /// When the last beacon came, by the clock.
+    lifted_at: u64,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +29,7 @@ struct Stream {
 impl Log {
     /// An empty one.
     pub fn new(epoch: Epoch, last: Id) -> Self {
-        Self { epoch, last, streams: HashMap::new() }
+        Self { epoch, last, streams: HashMap::new(), lifted_at: last.ms }
     }
 
     /// The next id: the clock's, or right above the last where the clock stands still or went back.
@@ -72,6 +74,13 @@ impl Log {
 
     /// Lifts the last id to the clock and to what a gateway has seen, and drops the streams that are too old by then.
     pub fn lift(&mut self, seen: Id, now: u64, retention: &Retention) {
+        // Ids that are further ahead than history is kept would stand still until the clock comes
+        // there, and streams would never grow old. So they move on at its pace.
+        let elapsed = now.saturating_sub(self.lifted_at).min(retention.age_ms);
+        self.lifted_at = now;
+        if self.last.ms.saturating_sub(now) > retention.age_ms {
+            self.last = self.last.max(Id { ms: self.last.ms.saturating_add(elapsed), seq: 0 });
+        }
         self.last = self.last.max(seen).max(Id { ms: now, seq: 0 });
         let too_old = self.last.ms.saturating_sub(retention.age_ms);
         self.streams.retain(|_, stream| stream.entries.back().is_some_and(|(id, _)| id.ms > too_old));
