@@ -154,12 +154,17 @@ impl FollowTable {
     /// Forgets the addresses that nobody has followed for as long as they linger; tells their channels.
     pub fn expire(&mut self, now: Instant) -> Vec<String> {
         let mut channels = Vec::new();
+        let mut pending = Vec::new();
         while self.left.front().is_some_and(|(at, _)| now.duration_since(*at) >= self.linger) {
             let Some((at, address)) = self.left.pop_front() else { break };
-            if self.addresses.get(&address).is_some_and(|f| f.left == Some(at) && f.pending.is_none()) {
-                channels.extend(self.remove(&address));
+            match self.addresses.get(&address).filter(|followed| followed.left == Some(at)) {
+                // An UNSUBSCRIBE must not overtake the SUBSCRIBE. It is looked at again next time.
+                Some(followed) if followed.pending.is_some() => pending.push((at, address)),
+                Some(_) => channels.extend(self.remove(&address)),
+                None => {}
             }
         }
+        pending.into_iter().rev().for_each(|entry| self.left.push_front(entry));
         channels
     }
 
@@ -305,6 +310,24 @@ mod tests {
         assert!(table.expire(now + LINGER).is_empty());
         assert_eq!(table.expire(now + 2 * LINGER), ["a"]);
         assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn an_address_that_is_left_before_it_is_subscribed_goes_once_it_is() {
+        let mut table = FollowTable::new(1_000, Duration::ZERO);
+        let now = Instant::now();
+        let (_acknowledge, acknowledged) = watch::channel(false);
+        for name in ["a", "b"] {
+            let (address, _) = follow(&mut table, 0, name);
+            table.leave(0, &address, now);
+        }
+        let a: Address = "a".parse().unwrap();
+        table.get_mut(&a).unwrap().pending = Some(acknowledged);
+        assert_eq!(table.expire(now), ["b"], "an address that waits holds up no other");
+        assert!(table.expire(now + LINGER).is_empty());
+        table.get_mut(&a).unwrap().pending = None;
+        assert_eq!(table.expire(now + LINGER), ["a"]);
+        assert_eq!((table.len(), table.left.len()), (0, 0));
     }
 
     #[test]

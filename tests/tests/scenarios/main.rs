@@ -36,6 +36,7 @@ mod sockets;
 mod spread;
 mod store;
 mod storm;
+mod subscriptions;
 mod tls;
 mod topics;
 
