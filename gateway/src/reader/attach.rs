@@ -100,6 +100,7 @@ impl Reader {
             self.states[partition.index()].attach(&session.run, Instant::now());
             session.client.trust(partition);
             self.status.up(partition);
+            self.status.link_activity().set_attached(partition, true);
         }
         tracing::info!(partitions = session.partitions.len(), addresses = self.table.len(), "connected to the store");
     }

@@ -182,6 +182,8 @@ impl Reader {
         let state = &mut self.states[partition.index()];
         (state.beacon, state.asked) = (Instant::now(), false);
         self.status.down(partition, &error.to_string());
+        // Its server answers us, and would refuse another gateway in the same way: no stream is better off elsewhere.
+        self.status.link_activity().note_sign(partition);
     }
 
     fn take_read(&mut self, join: Join, parts: Vec<ReadPart>, requests: &mut Requests) {

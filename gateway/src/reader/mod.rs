@@ -11,6 +11,7 @@ mod followed;
 mod handle;
 mod join;
 mod joins;
+mod link_activity;
 mod options;
 mod outbox;
 mod partition;
@@ -39,6 +40,7 @@ use tokio::time::MissedTickBehavior;
 
 pub use self::handle::{Command, ReaderHandle};
 pub use self::join::{From, Join, Tries};
+pub use self::link_activity::LinkActivity;
 pub use self::options::ReaderOptions;
 pub use self::outbox::{Parcel, WorkerId};
 pub use self::status::{PartitionStatus, Status};
@@ -228,6 +230,7 @@ impl Reader {
         self.metrics.add_store_reconnect();
         for partition in partitions {
             self.status.down(*partition, &error.to_string());
+            self.status.link_activity().set_attached(*partition, false);
             self.states[partition.index()].detach();
         }
         // The next session subscribes to all that is followed then.

@@ -46,6 +46,7 @@ impl Reader {
                         Route::Beacons(_) => {
                             if !state.is_other(place) {
                                 self.status.beacon(*partition, now, place);
+                                self.status.link_activity().note_sign(*partition);
                             }
                             (*partition, state.beacon(place, now))
                         }

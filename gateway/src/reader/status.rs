@@ -6,6 +6,8 @@ use std::time::Instant;
 use tidings_shared::cursor::Place;
 use tidings_shared::{Partition, Partitions, Retention};
 
+use super::link_activity::LinkActivity;
+
 /// How one partition is.
 #[derive(Debug, Clone)]
 pub struct PartitionStatus {
@@ -27,6 +29,7 @@ pub struct Status {
     partitions: Arc<Mutex<Vec<PartitionStatus>>>,
     /// The server's `maxmemory-policy`, once known.
     policy: Arc<Mutex<Option<String>>>,
+    links: LinkActivity,
 }
 
 impl Status {
@@ -34,7 +37,14 @@ impl Status {
     pub fn new(partitions: Partitions) -> Self {
         let reason = "not connected yet".to_owned();
         let down = PartitionStatus { up: false, reason, beacon: None, place: None, other_retention: None };
-        Self { partitions: Arc::new(Mutex::new(vec![down; usize::from(partitions.count())])), policy: Arc::default() }
+        let links = LinkActivity::new(partitions);
+        let partitions = Arc::new(Mutex::new(vec![down; usize::from(partitions.count())]));
+        Self { partitions, policy: Arc::default(), links }
+    }
+
+    /// Whether each partition's link works.
+    pub fn link_activity(&self) -> &LinkActivity {
+        &self.links
     }
 
     /// How each partition is.
