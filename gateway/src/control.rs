@@ -9,6 +9,9 @@ use tidings_shared::message::json_string;
 
 use crate::frame::{self, NameLine};
 
+/// The most that an outage adds to what a refused client waits, without jitter.
+const LONGEST_OUTAGE_RETRY: Duration = Duration::from_secs(30);
+
 /// Why a connection must refetch an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -134,6 +137,13 @@ pub fn goodbye(why: Goodbye, delay: Duration) -> Bytes {
     format!("retry: {delay}\nevent: tidings.goodbye\ndata: {{\"reason\":\"{reason}\"}}\n\n").into()
 }
 
+/// The least delay of a client that is refused because the store is away. It grows with the outage, so that a store that
+/// comes back is not met by all who asked every few seconds: `retry` at first, then a quarter of the outage, up to 30 s.
+/// With the jitter of [`retry_delay`] that is up to a minute.
+pub fn outage_retry(retry: Duration, outage: Duration) -> Duration {
+    retry.max((outage / 4).min(LONGEST_OUTAGE_RETRY))
+}
+
 /// A random delay between `base` and twice that, so that connections that end together do not come back together.
 /// Never below a second, which browsers would hammer at.
 pub fn retry_delay(base: Duration) -> Duration {
@@ -166,6 +176,13 @@ mod tests {
                 format!("retry: 4000\nevent: tidings.goodbye\ndata: {{\"reason\":\"{reason}\"}}\n\n")
             );
         }
+    }
+
+    #[test]
+    fn a_refusal_waits_longer_in_a_longer_outage() {
+        let seconds = |retry, outage| outage_retry(Duration::from_secs(retry), Duration::from_secs(outage)).as_secs();
+        assert_eq!((seconds(3, 0), seconds(3, 12), seconds(3, 60), seconds(3, 3_600)), (3, 3, 15, 30));
+        assert_eq!(seconds(600, 3_600), 600, "never less than what is configured");
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Hub {
     fn joined(&mut self, joined: Joined) {
         let Joined { connection: key, starts } = joined;
         let Some(starts) = starts else {
-            self.goodbye(key, Goodbye::Store);
+            self.refuse_for_store(key);
             return;
         };
         let Self { connections, wheel, stats, due, options, .. } = self;

@@ -11,6 +11,7 @@ mod entrance;
 mod follow;
 mod names;
 mod open;
+mod outages;
 mod outlet;
 mod places;
 mod queue;
@@ -32,8 +33,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
-use tidings_shared::Partitions;
 use tidings_shared::cursor::Place;
+use tidings_shared::{Address, Partitions};
 
 pub use self::connection::{Connection, WorkerContext};
 pub use self::drain::Told;
@@ -45,6 +46,7 @@ pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, spawn};
 
 use self::names::NameTable;
+use self::outages::Outages;
 use self::straight::Straight;
 use self::table::Table;
 use self::wheel::Wheel;
@@ -71,6 +73,8 @@ pub struct Hub {
     due: Vec<u32>,
     /// What goes straight to sockets.
     straight: Straight,
+    /// How long partitions have been away.
+    outages: Outages,
     /// Whether new connections are turned away, as the process is about to end.
     draining: bool,
 }
@@ -84,6 +88,7 @@ impl Hub {
         options: HubOptions,
         now: Instant,
     ) -> Self {
+        let outages = Outages::new(reader.status().link_activity().clone(), partitions, now);
         Self {
             worker,
             reader,
@@ -98,6 +103,7 @@ impl Hub {
             wheel: Wheel::new(now),
             due: Vec::new(),
             straight: Straight::default(),
+            outages,
             draining: false,
         }
     }
@@ -264,6 +270,22 @@ impl Hub {
         if let Some(connection) = self.get(key) {
             connection.end(last);
         }
+    }
+
+    /// Refuses a connection, as the store is away for it.
+    fn refuse_for_store(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key.slot as usize).filter(|known| known.serial == key.serial)
+        else {
+            return;
+        };
+        let outage = self.outages.of(&connection.follow.addresses).unwrap_or_default();
+        let base = control::outage_retry(self.options.retry, outage);
+        connection.end(control::goodbye(Goodbye::Store, control::retry_delay(base)));
+    }
+
+    /// How long the store has been away for who follows these addresses. `None` if it is there for all of them.
+    pub fn outage(&self, addresses: &[Arc<Address>]) -> Option<Duration> {
+        self.outages.of(addresses)
     }
 
     /// Whether new connections are turned away, as the process is about to end.

@@ -77,6 +77,9 @@ pub enum Refusal {
     /// It would be over a limit; it may come back after this time.
     #[error("limits.{} is reached", .0.as_str())]
     Over(Limit, Duration),
+    /// The store is away; it may come back after this time.
+    #[error("the store is away")]
+    Away(Duration),
 }
 
 /// How many times longer than others those stay away that were over a limit: until there is room for them.
@@ -125,9 +128,12 @@ impl Gate {
         let retry = options.retry;
         let refuse =
             |why, base| (OpenConnection::refused(hub.clone()), control::goodbye(why, control::retry_delay(base)));
-        let is_draining = hub.borrow().is_draining();
+        let (is_draining, outage) = (hub.borrow().is_draining(), hub.borrow().outage(&follow.addresses));
         let (connection, first) = if is_draining {
             refuse(Goodbye::Drain, retry)
+        } else if let Some(outage) = outage {
+            // Before anything is written: so the refusal is one block.
+            refuse(Goodbye::Store, control::outage_retry(retry, outage))
         } else if let Ok(connection) = self.admit(&asked, follow, from) {
             self.metrics.add_connect(Connect::Stream);
             connection.last();
@@ -141,7 +147,11 @@ impl Gate {
     /// Opens the connection of a poll.
     pub fn poll(&self, asked: Asked<'_>) -> Result<Poll, Refusal> {
         let Options { follow, from, wait } = self.read(Kind::Poll, &asked)?;
-        let later = |over| Refusal::Over(over, control::retry_delay(self.hub.options.retry * AWAY));
+        let retry = self.hub.options.retry;
+        if let Some(outage) = self.hub.hub.borrow().outage(&follow.addresses) {
+            return Err(Refusal::Away(control::retry_delay(control::outage_retry(retry, outage))));
+        }
+        let later = |over| Refusal::Over(over, control::retry_delay(retry * AWAY));
         // Without a cursor a client wants to know where it is, before it fetches what it shows.
         let wait = wait.unwrap_or(if matches!(from, From::Cursor(_)) { WAIT } else { Duration::ZERO });
         let ignored = follow.ignored().to_vec();

@@ -70,6 +70,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Request(error) => error.into(),
+            Refusal::Away(later) => away().after(later),
             Refusal::Over(_, later) => {
                 let detail = format!("{refusal}: too many connections; poll again later");
                 Self::new(problem::Kind::Unavailable, detail).after(later)

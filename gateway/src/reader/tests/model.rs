@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hub::tests::rig::{Seen, parse};
-use crate::hub::{Follow, Hub, HubOptions};
+use crate::hub::{Follow, Hub, HubOptions, StaleBound};
 
 const NAMES: [&str; 3] = ["a", "b", "@c"];
 
@@ -127,6 +127,7 @@ impl World {
             heartbeat: second,
             max_age: Duration::ZERO,
             resync_spread: Duration::ZERO,
+            stale: StaleBound::default(),
         };
         let hub = Hub::new(0, handle, partitions, options, start);
         let epochs = partitions.all().map(|p| vec![rig.reader.states[p.index()].place.unwrap().epoch]).collect();
