@@ -15,7 +15,7 @@ use crate::config::{self, Config, Drain, StoreUrl};
 use crate::demo::Board;
 use crate::files;
 use crate::http1::Http1Options;
-use crate::hub::HubOptions;
+use crate::hub::{HubOptions, StaleBound};
 use crate::metrics::Metrics;
 use crate::reader::{self, ReaderOptions};
 use crate::request::HeadBounds;
@@ -97,6 +97,7 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         heartbeat: config.stream.heartbeat,
         max_age: config.stream.max_age,
         resync_spread: config.stream.resync_spread,
+        stale: stale_bound(&config),
     };
     let store = parts.store.clone();
     let board = config.demo.enabled.then(|| board(&store));
@@ -153,6 +154,15 @@ async fn emptied(admission: &Admission) {
     while admission.connections() > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Until three beacons are missing, a link that gives no sign of life counts as one that works.
+fn stale_bound(config: &Config) -> StaleBound {
+    let most = match config.stream.max_stale {
+        Duration::ZERO => Duration::ZERO,
+        most => most.max(3 * config.beacon.interval),
+    };
+    StaleBound { most, window: config.drain.window }
 }
 
 fn limits(config: &Config) -> StreamLimits {

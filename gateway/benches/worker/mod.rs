@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use tidings_gateway::frame::{Encoder, NameLine};
-use tidings_gateway::hub::{Filled, Follow, FollowOptions, Hub, HubOptions, Outlet};
+use tidings_gateway::hub::{Filled, Follow, FollowOptions, Hub, HubOptions, Outlet, StaleBound};
 use tidings_gateway::reader::delivery::{Delivery, Dispatch, Frames, Joined, Start};
 use tidings_gateway::reader::{From, ReaderHandle, Status};
 use tidings_shared::cursor::Place;
@@ -37,8 +37,16 @@ impl Worker {
         let (reader, _) = ReaderHandle::new(Status::new(partitions));
         let second = Duration::from_secs(1);
         let (gateway, queue, never) = ("bench".into(), 256 * 1024, Duration::ZERO);
-        let options =
-            HubOptions { gateway, queue, retry: second, heartbeat: second, max_age: never, resync_spread: never };
+        let stale = StaleBound::default();
+        let options = HubOptions {
+            gateway,
+            queue,
+            retry: second,
+            heartbeat: second,
+            max_age: never,
+            resync_spread: never,
+            stale,
+        };
         let hub = Hub::new(0, reader, partitions, options, Instant::now());
         let data = serde_json::value::to_raw_value(&"x".repeat(200)).expect("JSON");
         let message = Event::refresh("load").data(data).prepare("2026-01-01T00:00:00.000Z").expect("valid").message;

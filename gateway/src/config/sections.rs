@@ -158,6 +158,8 @@ pub struct Stream {
     pub queue: u64,
     /// About how long it lives; zero is for ever.
     pub max_age: Duration,
+    /// How long it goes on while no partition that it follows works; zero is for ever.
+    pub max_stale: Duration,
     /// The spread of events that have none of their own, by address.
     pub spread: Spreads,
     /// The time over which connections are told of what many must refetch; zero is at once.
@@ -258,6 +260,7 @@ impl Default for Stream {
             retry: 3 * second,
             queue: 256 * 1024,
             max_age: 3600 * second,
+            max_stale: 60 * second,
             spread: Spreads::default(),
             resync_spread: 5 * second,
         }

@@ -103,6 +103,7 @@ settings! {
     "stream.retry" = stream.retry: Span(seconds(1), seconds(600)), "What a client waits before it comes back; each connection gets its own jitter";
     "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, refreshes collapse to the latest, then addresses are resynced";
     "stream.max_age" = stream.max_age: Span(ms(0), seconds(30 * DAY)), "About how long a stream lives, give or take a half, so that new gateways fill; 0s is for ever";
+    "stream.max_stale" = stream.max_stale: Span(ms(0), seconds(3600)), "How long a stream may go on while no partition that it follows works, three beacon intervals at the least; then it ends over drain.window, to find another gateway; 0s is for ever";
     "stream.spread" = stream.spread: Spread, "The time over which connections get an event that has no spread of its own, by its address: the first pattern that fits";
     "stream.resync_spread" = stream.resync_spread: Span(ms(0), seconds(3600)), "The time over which connections are told of what many of them must refetch, each at its own moment; 0s is at once";
     "replay.bytes" = replay.bytes: Size(4 * KIB, 64 * MIB), "The most that one connection is sent as replay; over it, addresses are resynced";

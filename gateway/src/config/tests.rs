@@ -114,6 +114,7 @@ fn every_bound_holds() {
         ("stream.retry", "1s", "999ms", "10m", "11m"),
         ("stream.queue", "4KiB", "4095", "64MiB", "65MiB"),
         ("stream.max_age", "0s", "-1s", "30d", "31d"),
+        ("stream.max_stale", "0s", "-1s", "1h", "61m"),
         ("replay.bytes", "4KiB", "4095", "64MiB", "65MiB"),
         ("replay.recent", "0", "-1", "64GiB", "65GiB"),
         ("replay.linger", "0s", "-1s", "10m", "11m"),

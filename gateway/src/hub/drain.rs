@@ -9,7 +9,7 @@ use crate::control::Goodbye;
 use crate::reader::delivery::ConnectionKey;
 
 /// How often it is looked whose turn it is.
-const STEP: Duration = Duration::from_millis(10);
+pub(super) const STEP: Duration = Duration::from_millis(10);
 
 /// What is told of the end: nothing yet, or over which time connections end; zero is at once, also when they have begun.
 pub type Told = watch::Receiver<Option<Duration>>;
@@ -33,20 +33,21 @@ pub async fn watch(hub: SharedHub, mut told: Told) {
 
 /// The order in which connections end: a random one, evenly over a window.
 #[derive(Debug)]
-struct Order {
+pub(super) struct Order {
     left: Vec<ConnectionKey>,
     count: usize,
     window: Duration,
 }
 
 impl Order {
-    fn new(mut connections: Vec<ConnectionKey>, window: Duration) -> Self {
+    /// An order of `connections` over `window`.
+    pub(super) fn new(mut connections: Vec<ConnectionKey>, window: Duration) -> Self {
         fastrand::shuffle(&mut connections);
         Self { count: connections.len(), left: connections, window }
     }
 
     /// Those whose turn has come when so much time has passed: the first at once, the last before the window ends.
-    fn due(&mut self, elapsed: Duration) -> impl Iterator<Item = ConnectionKey> {
+    pub(super) fn due(&mut self, elapsed: Duration) -> impl Iterator<Item = ConnectionKey> {
         let due = match elapsed < self.window {
             true => (self.count as f64 * elapsed.div_duration_f64(self.window)) as usize + 1,
             false => self.count,
@@ -54,7 +55,8 @@ impl Order {
         self.left.drain(self.count.saturating_sub(due).min(self.left.len())..)
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether all have ended.
+    pub(super) fn is_over(&self) -> bool {
         self.left.is_empty()
     }
 }

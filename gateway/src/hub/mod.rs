@@ -16,6 +16,7 @@ mod outlet;
 mod places;
 mod queue;
 mod resyncs;
+mod staleness;
 mod stats;
 mod straight;
 mod table;
@@ -43,10 +44,10 @@ pub use self::follow::{Follow, FollowOptions, StringSet};
 pub use self::open::OpenConnection;
 pub use self::outlet::Outlet;
 pub use self::stats::{Size, Stats};
-pub use self::worker::{HubHandle, HubOptions, spawn};
+pub use self::worker::{HubHandle, HubOptions, StaleBound, spawn};
 
 use self::names::NameTable;
-use self::outages::Outages;
+use self::outages::{Outages, PartitionSet};
 use self::straight::Straight;
 use self::table::Table;
 use self::wheel::Wheel;
@@ -286,6 +287,31 @@ impl Hub {
     /// How long the store has been away for who follows these addresses. `None` if it is there for all of them.
     pub fn outage(&self, addresses: &[Arc<Address>]) -> Option<Duration> {
         self.outages.of(addresses)
+    }
+
+    /// The partitions that have given no sign of life for longer than `most` when it is `now`; none if that is zero.
+    fn silent_partitions(&mut self, now: Instant, most: Duration) -> PartitionSet {
+        self.outages.look(now);
+        if most.is_zero() { PartitionSet::default() } else { self.outages.silent_for(most) }
+    }
+
+    /// The connections that follow no other partitions than these.
+    fn stale_connections(&self, silent: PartitionSet) -> Vec<ConnectionKey> {
+        let stale = self.connections.iter().filter(|(_, connection)| self.is_stale(connection, silent));
+        stale.map(|(slot, known)| ConnectionKey { slot: slot as u32, serial: known.serial }).collect()
+    }
+
+    fn is_stale(&self, connection: &Connection, silent: PartitionSet) -> bool {
+        let followed = PartitionSet::of_addresses(&connection.follow.addresses, self.partitions);
+        !connection.is_ending() && followed.is_within(silent)
+    }
+
+    /// Ends a connection if it follows no other partitions than these, so that it finds another gateway.
+    fn end_if_stale(&mut self, key: ConnectionKey, silent: PartitionSet) {
+        let connection = self.connections.get(key.slot as usize).filter(|known| known.serial == key.serial);
+        if connection.is_some_and(|connection| self.is_stale(connection, silent)) {
+            self.goodbye(key, Goodbye::Store);
+        }
     }
 
     /// Whether new connections are turned away, as the process is about to end.

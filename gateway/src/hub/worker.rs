@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::wheel::TICK;
-use super::{Hub, SharedHub, Size, Stats, Told, drain, turn};
+use super::{Hub, SharedHub, Size, Stats, Told, drain, staleness, turn};
 use crate::control::Reason;
 use crate::metrics::Metrics;
 use crate::reader::{Parcel, ReaderHandle};
@@ -30,6 +30,17 @@ pub struct HubOptions {
     pub max_age: Duration,
     /// The time over which connections are told of what many must refetch; zero is at once.
     pub resync_spread: Duration,
+    /// How stale a stream may be.
+    pub stale: StaleBound,
+}
+
+/// How stale a stream may be before it is ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StaleBound {
+    /// The time that may pass without a sign of life from all partitions that it follows; zero is for ever.
+    pub most: Duration,
+    /// The time over which streams end that have been stale for so long, one by one.
+    pub window: Duration,
 }
 
 /// What a worker's handlers use.
@@ -58,6 +69,7 @@ pub fn spawn(
     let feed = actix_web::rt::spawn(feed(Rc::clone(&hub), deliveries, options.heartbeat, metrics));
     actix_web::rt::spawn(watch_feed(Rc::clone(&hub), feed));
     actix_web::rt::spawn(drain::watch(Rc::clone(&hub), drain));
+    actix_web::rt::spawn(staleness::watch(Rc::clone(&hub), options.stale));
     HubHandle { hub, options }
 }
 

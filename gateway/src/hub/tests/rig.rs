@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::control::Reason;
 use crate::frame::{Encoder, NameLine};
-use crate::hub::{Follow, FollowOptions, Hub, HubOptions};
+use crate::hub::{Follow, FollowOptions, Hub, HubOptions, StaleBound};
 use crate::reader::delivery::{AddressNames, ConnectionKey, Delivery, Dispatch, Joined, Resync, Start};
 use crate::reader::{Command, From, ReaderHandle, Status};
 
@@ -45,6 +45,7 @@ impl Rig {
             heartbeat: second,
             max_age: Duration::ZERO,
             resync_spread: Duration::ZERO,
+            stale: StaleBound::default(),
         };
         let mut hub = Hub::new(0, reader, partitions, options, Instant::now());
         hub.lift(&vec![Some(place(10)); usize::from(partitions.count())]);

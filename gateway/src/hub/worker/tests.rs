@@ -22,7 +22,8 @@ fn options() -> HubOptions {
     let second = Duration::from_secs(1);
     let never = Duration::ZERO;
     let (gateway, queue) = ("gw".into(), 1_000);
-    HubOptions { gateway, queue, retry: second, heartbeat: second, max_age: never, resync_spread: never }
+    let stale = StaleBound::default();
+    HubOptions { gateway, queue, retry: second, heartbeat: second, max_age: never, resync_spread: never, stale }
 }
 
 fn follow(address: &Arc<Address>) -> Follow {
