@@ -34,6 +34,7 @@ mod shutdown;
 mod slow;
 mod sockets;
 mod spread;
+mod staleness;
 mod store;
 mod storm;
 mod subscriptions;

@@ -15,14 +15,14 @@ const README: &str = include_str!("../../../README.md");
 const PAGES: usize = 20;
 
 /// The first code block of this language.
-fn block(language: &str) -> String {
+pub(crate) fn block(language: &str) -> String {
     let begin = format!("\n```{language}\n");
     let (_, rest) = README.split_once(&begin).unwrap_or_else(|| panic!("the README has no block of {language}"));
     format!("{}\n", rest.split_once("\n```").expect("an end").0)
 }
 
 /// A recipe with the addresses of this test in place of its own.
-fn adapted(text: &str, gateways: &[Gateway]) -> String {
+pub(crate) fn adapted(text: &str, gateways: &[Gateway]) -> String {
     let [one, two] = gateways else { panic!("two gateways") };
     text.replace("127.0.0.1:8080", &one.public().to_string())
         .replace("127.0.0.1:8081", &two.public().to_string())

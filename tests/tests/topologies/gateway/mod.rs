@@ -5,6 +5,7 @@ mod nodes;
 mod partitions;
 mod refusals;
 mod sentinel;
+mod staleness;
 mod tls;
 
 use std::sync::Arc;
