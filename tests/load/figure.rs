@@ -26,6 +26,18 @@ pub enum Figure {
     P999,
     /// None is slower.
     Max,
+    /// Until half of those that come back are live, in milliseconds.
+    ResumeP50,
+    /// Until 99 of 100 are.
+    ResumeP99,
+    /// [`Figure::P99`] under attack, divided by that of as many harmless requests.
+    P99ToHarmless,
+    /// The same of [`Figure::ResumeP50`].
+    ResumeP50ToHarmless,
+    /// The same of [`Figure::ResumeP99`].
+    ResumeP99ToHarmless,
+    /// Most resident memory under attack, less that of as many harmless requests, in MiB.
+    RssOverHarmless,
     /// Resident memory of the server for a connection, in KiB.
     Rss,
     /// Kernel memory for a connection at the server's end, in KiB.
@@ -66,6 +78,12 @@ impl Figure {
             Self::P99 => "p99",
             Self::P999 => "p99.9",
             Self::Max => "max",
+            Self::ResumeP50 => "resume p50",
+            Self::ResumeP99 => "resume p99",
+            Self::P99ToHarmless => "p99 to harmless",
+            Self::ResumeP50ToHarmless => "resume p50 to harmless",
+            Self::ResumeP99ToHarmless => "resume p99 to harmless",
+            Self::RssOverHarmless => "RSS over harmless",
             Self::Rss => "RSS/connection",
             Self::Kernel => "kernel/connection",
             Self::RssEmpty => "RSS empty",
@@ -81,14 +99,33 @@ impl Figure {
         }
     }
 
+    /// The most that its median may be, where a run is to fail over that.
+    pub fn bound(self) -> Option<f64> {
+        match self {
+            Self::P99ToHarmless | Self::ResumeP50ToHarmless | Self::ResumeP99ToHarmless => Some(2.0),
+            _ => None,
+        }
+    }
+
+    /// Whether a median says too little without how far the runs were apart.
+    pub fn shows_spread(self) -> bool {
+        matches!(self, Self::Cpu | Self::ToRaw) || self.bound().is_some()
+    }
+
     /// A value as it is read by people.
     pub fn show(self, value: f64) -> String {
         match self {
             Self::Cpu | Self::RedisCpu => format!("{value:.2} µs"),
-            Self::ToRaw | Self::Growth => format!("{value:.2}"),
-            Self::P50 | Self::P99 | Self::P999 | Self::Max => format!("{value:.1} ms"),
+            Self::ToRaw
+            | Self::Growth
+            | Self::P99ToHarmless
+            | Self::ResumeP50ToHarmless
+            | Self::ResumeP99ToHarmless => format!("{value:.2}"),
+            Self::P50 | Self::P99 | Self::P999 | Self::Max | Self::ResumeP50 | Self::ResumeP99 => {
+                format!("{value:.1} ms")
+            }
             Self::Rss | Self::Kernel => format!("{value:.2} KiB"),
-            Self::RssEmpty | Self::RssNow => format!("{value:.1} MiB"),
+            Self::RssEmpty | Self::RssNow | Self::RssOverHarmless => format!("{value:.1} MiB"),
             Self::Seconds | Self::HalfSeconds | Self::CpuSeconds | Self::RedisSeconds => format!("{value:.2} s"),
             Self::Delivered | Self::Expected | Self::Resynced | Self::Commands | Self::Connects | Self::Rate => {
                 thousands(value)

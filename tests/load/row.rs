@@ -126,15 +126,17 @@ impl Summary {
         let (first, last) = (group[0], group[group.len() - 1]);
         let spread = |figure| Spread::of(figure, group.iter().filter_map(|row| row.get(figure)).collect());
         let told = group.iter().enumerate().filter(|(at, row)| *at == 0 || !row.kept);
+        let figures: Vec<Spread> = first.figures.iter().map(|(figure, _)| spread(*figure)).collect();
+        let over: Vec<String> = figures.iter().filter_map(Spread::over_bound).collect();
         Self {
             scenario: first.scenario,
             server: first.server.clone(),
             case: first.case.clone(),
             runs: group.len(),
             ours: first.ours,
-            kept: group.iter().all(|row| row.kept),
-            figures: first.figures.iter().map(|(figure, _)| spread(*figure)).collect(),
-            notes: told.flat_map(|(_, row)| row.notes.clone()).collect(),
+            kept: over.is_empty() && group.iter().all(|row| row.kept),
+            figures,
+            notes: told.flat_map(|(_, row)| row.notes.clone()).chain(over).collect(),
             curve: last.curve.clone(),
         }
     }
@@ -153,11 +155,18 @@ impl Spread {
         Self { figure, median, least, most }
     }
 
+    /// Says so if the median is above what the figure may be.
+    fn over_bound(&self) -> Option<String> {
+        let bound = self.figure.bound().filter(|bound| self.median > *bound)?;
+        let (heading, median) = (self.figure.heading(), self.figure.show(self.median));
+        Some(format!("{heading} is {median}, and may be {} at most", self.figure.show(bound)))
+    }
+
     /// As it is read by people: costs with how far the runs were apart.
     pub fn show(&self) -> String {
         let median = self.figure.show(self.median);
         match self.figure {
-            Figure::Cpu | Figure::ToRaw if self.least < self.most => {
+            figure if figure.shows_spread() && self.least < self.most => {
                 format!("{median} ({:.2}–{:.2})", self.least, self.most)
             }
             _ => median,
@@ -195,6 +204,19 @@ mod tests {
         assert_eq!((summaries[0].kept, &summaries[0].notes[..]), (false, &["3".to_owned(), "10".to_owned()][..]));
         assert!(summaries[1].kept);
         assert_eq!(Summary::of(&[row("a", 1.0), row("a", 2.0)])[0].get(Figure::Cpu), Some(1.5));
+    }
+
+    #[test]
+    fn a_median_over_its_bound_is_not_kept() {
+        let with = |ratio| {
+            let figures = vec![(Figure::P99ToHarmless, ratio)];
+            Row { figures, ..row("a", 1.0) }
+        };
+        let summary = &Summary::of(&[with(1.9), with(9.0), with(1.0)])[0];
+        assert!(summary.kept);
+        let summary = &Summary::of(&[with(2.1), with(2.2), with(1.0)])[0];
+        assert!(!summary.kept);
+        assert_eq!(summary.notes.last().unwrap(), "p99 to harmless is 2.10, and may be 2.00 at most");
     }
 
     #[test]
