@@ -4,9 +4,11 @@
 //! Server CPU is measured rather than throughput: it holds on a machine that does other things too, and ratios within
 //! one run hold on another machine. Every delivery is counted by the clients.
 
+mod attackers;
 mod bench;
 mod child;
 mod clients;
+mod cores;
 mod crowd;
 mod figure;
 mod kernel;
@@ -20,6 +22,7 @@ mod plan;
 mod progress;
 mod redis_stats;
 mod report;
+mod resumes;
 mod row;
 mod sample;
 mod scenario;
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         None => load(options),
         Some(Role::Clients) => clients::run().map_err(|e| format!("clients: {e}")),
         Some(Role::Writer) => writer::run().map_err(|e| format!("writer: {e}")),
+        Some(Role::Attackers) => attackers::run().map_err(|e| format!("attackers: {e}")),
         Some(Role::Visitors) => visitors::run().map_err(|e| format!("visitors: {e}")),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

@@ -95,6 +95,8 @@ pub enum Scenario {
     Rollout,
     /// Millions of short streams.
     Churn,
+    /// A client without rights does all that it can; not part of all.
+    Hostile,
 }
 
 /// Servers of a run.
@@ -164,14 +166,17 @@ pub enum Role {
     Writer,
     /// Clients that come and go.
     Visitors,
+    /// Clients that mean harm.
+    Attackers,
 }
 
 impl Options {
     /// What is to be run, in order.
     pub fn scenarios(&self) -> Vec<Scenario> {
-        let all = Scenario::value_variants().iter().copied().filter(|scenario| *scenario != Scenario::All);
-        let asked = |scenario: &Scenario| self.scenarios.contains(scenario) || self.scenarios.contains(&Scenario::All);
-        all.filter(asked).collect()
+        let single = Scenario::value_variants().iter().copied().filter(|scenario| *scenario != Scenario::All);
+        let all = self.scenarios.contains(&Scenario::All);
+        let asked = |scenario: &Scenario| self.scenarios.contains(scenario) || (all && *scenario != Scenario::Hostile);
+        single.filter(asked).collect()
     }
 
     /// How much of something: `all`, or `few` if it is to be quick.
@@ -218,9 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn all_is_everything_but_itself() {
+    fn all_is_everything_but_itself_and_hostile() {
         let options = Options::try_parse_from(["load"]).unwrap();
-        assert_eq!(options.scenarios().len(), Scenario::value_variants().len() - 1);
+        assert_eq!(options.scenarios().len(), Scenario::value_variants().len() - 2);
         assert!(!options.scenarios().contains(&Scenario::All));
+        assert!(!options.scenarios().contains(&Scenario::Hostile));
+        let options = Options::try_parse_from(["load", "hostile"]).unwrap();
+        assert_eq!(options.scenarios(), [Scenario::Hostile]);
     }
 }
