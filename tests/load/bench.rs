@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::options::{Options, Over, Store, Which};
+use crate::options::{Options, Over, Publishing, Store, Which};
 use crate::progress::Progress;
 use crate::sample::Sample;
 use crate::server::{GatewayKind, Server, Spec};
@@ -102,6 +102,13 @@ impl Bench {
             }
             _ => self.start(entrant).await,
         }
+    }
+
+    /// Starts a gateway on Redis, which publishers go to as well, with no more than so many open files. `None` for others.
+    pub async fn start_limited(&self, entrant: &Entrant, files: u32) -> Option<Server> {
+        let Entrant::Gateway(kind) = entrant else { return None };
+        let options = Options { store: Store::Redis, publish: Publishing::Redis, ..self.options.clone() };
+        Some(Server::limited_gateway(&options, *kind, files).await)
     }
 
     /// Part of a source address that nobody else has.

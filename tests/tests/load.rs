@@ -58,6 +58,18 @@ fn every_scenario_runs_and_nothing_is_lost() {
 }
 
 #[test]
+fn hostile_clients_cost_no_honest_one_its_stream() {
+    let (report, _folder) = load(&["hostile"]);
+    let hostile = rows(&report, "hostile");
+    assert_eq!(hostile.len(), 2, "{report}");
+    for row in hostile {
+        assert_eq!(row["kept"], true, "{row}");
+        assert_eq!(figure(row, "delivered"), figure(row, "expected"), "{row}");
+        assert!(figure(row, "resume_p50") > 0.0, "{row}");
+    }
+}
+
+#[test]
 fn clients_come_each_way_to_the_gateway() {
     let (report, _folder) =
         load(&["idle", "broadcast", "--servers", "gateway", "--over", "plain,tls,h2,h2c", "--streams", "1,20"]);

@@ -2,6 +2,7 @@
 
 mod churn;
 mod fanout;
+mod hostile;
 mod rollout;
 mod slow;
 mod storm;
@@ -21,6 +22,7 @@ pub async fn run(bench: &mut Bench, scenario: Scenario) -> Vec<Row> {
             Scenario::Slow => slow::run(bench, &entrant).await,
             Scenario::Rollout => rollout::run(bench).await,
             Scenario::Churn => churn::run(bench, &entrant).await,
+            Scenario::Hostile => hostile::run(bench, &entrant).await,
             // How fast connections came shows in their memory, so they come as they do to anybody.
             Scenario::Idle => fan_out(bench, scenario, bench.start(&entrant).await).await,
             Scenario::All | Scenario::Broadcast | Scenario::Keyed | Scenario::Mixed => {
@@ -48,7 +50,7 @@ pub fn entrants(bench: &Bench, scenario: Scenario) -> Vec<Entrant> {
     let gateways = all.clone().filter(|entrant| matches!(entrant, Entrant::Gateway(_)));
     match scenario {
         Scenario::Storm => all.filter(|entrant| !matches!(entrant, Entrant::Raw)).collect(),
-        Scenario::Slow => gateways.collect(),
+        Scenario::Slow | Scenario::Hostile => gateways.collect(),
         Scenario::Rollout | Scenario::Churn => gateways.take(1).collect(),
         Scenario::All | Scenario::Idle | Scenario::Broadcast | Scenario::Keyed | Scenario::Mixed => all.collect(),
     }

@@ -103,6 +103,11 @@ impl Server {
 
     /// A gateway of this kind, on the store of the options.
     pub async fn gateway(options: &Options, kind: GatewayKind) -> Self {
+        Self::limited_gateway(options, kind, 0).await
+    }
+
+    /// The same with no more than so many open files; 0 is as many as this process may have.
+    pub async fn limited_gateway(options: &Options, kind: GatewayKind, files: u32) -> Self {
         let GatewayKind { workers, over, streams } = kind;
         let redis = match (options.store, options.publish) {
             (Store::Memory, Publishing::Http) => None,
@@ -117,7 +122,7 @@ impl Server {
             Some(redis) => Setup::redis(&redis.url()),
         };
         let setup = setup.with("server.workers", &workers.to_string()).with("limits.streams", &streams.to_string());
-        let mut setup = tuned(setup, options);
+        let mut setup = tuned(setup, options).files(files);
         let certificate = over.is_secure().then(Certificate::new);
         if let Some(certificate) = &certificate {
             setup = certificate.set(setup);
