@@ -1,11 +1,14 @@
 //! Wires a gateway from its configuration, runs it, and ends it well.
 
 use std::io;
-use std::net::TcpListener;
+use std::iter;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_server::Server;
 use actix_web::web::Data;
+use futures_util::future::try_join_all;
 use tidings_publisher::Publisher;
 use tokio::sync::watch;
 
@@ -39,18 +42,21 @@ pub struct Listeners {
     pub public: TcpListener,
     /// For services and operators.
     pub admin: TcpListener,
+    /// For probes, if they have one of their own.
+    pub probe: Option<TcpListener>,
 }
 
 impl Listeners {
     /// Binds both addresses. The error names the setting that is to blame.
     pub fn bind(config: &Config) -> io::Result<Self> {
-        let bind = |key: &str, address: std::net::SocketAddr| {
+        let bind = |key: &str, address: SocketAddr| {
             let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{key} = {address}: {error}"));
             server::listen(address).map_err(wrong)
         };
         Ok(Self {
             public: bind("server.listen", config.server.listen)?,
             admin: bind("admin.listen", config.admin.listen)?,
+            probe: config.probe.listen.map(|address| bind("probe.listen", address)).transpose()?,
         })
     }
 }
@@ -102,14 +108,17 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
     let store = parts.store.clone();
     let board = config.demo.enabled.then(|| board(&store));
     let (end_streams, drain) = watch::channel(None);
-    let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
+    let addresses = Addresses::of(&listeners)?;
     let (life, admission) = (parts.life.clone(), parts.limits.admission.clone());
     let http = Http1Options {
         head: HeadBounds::for_topics(config.limits.topics),
         keep_alive: config.server.keep_alive,
         drain,
     };
-    let admin_server = server::admin(listeners.admin, parts.clone(), http.clone())?;
+    let mut others = vec![server::admin(listeners.admin, parts.clone(), http.clone())?];
+    if let Some(listener) = listeners.probe {
+        others.push(server::probe(listener, parts.clone(), http.clone())?);
+    }
     let tls = open_tls(&config, &parts.metrics)?;
     let public_server = server::public(
         Public {
@@ -123,9 +132,10 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
         parts,
         hub,
     )?;
-    let (admin_handle, public_handle) = (admin_server.handle(), public_server.handle());
-    let servers = actix_web::rt::spawn(async move { tokio::try_join!(public_server, admin_server) });
-    announce(&config, &gateway, public, admin);
+    let public_handle = public_server.handle();
+    let other_handles: Vec<_> = others.iter().map(Server::handle).collect();
+    let servers = actix_web::rt::spawn(try_join_all(iter::once(public_server).chain(others)));
+    announce(&config, &gateway, &addresses);
 
     told_to_end().await;
     let Drain { grace, window } = config.drain;
@@ -142,7 +152,9 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
     }
     end_streams.send_replace(Some(Duration::ZERO));
     public_handle.stop(true).await;
-    admin_handle.stop(true).await;
+    for handle in other_handles {
+        handle.stop(true).await;
+    }
     servers.await.map_err(io::Error::other)??;
     store.flush(FLUSH).await;
     tracing::info!("ended");
@@ -231,7 +243,25 @@ fn board(store: &Store) -> Data<Board> {
     Data::new(board)
 }
 
-fn announce(config: &Config, gateway: &str, public: std::net::SocketAddr, admin: std::net::SocketAddr) {
+/// Where a gateway listens, with the ports that it was given.
+struct Addresses {
+    public: SocketAddr,
+    admin: SocketAddr,
+    probe: Option<SocketAddr>,
+}
+
+impl Addresses {
+    fn of(listeners: &Listeners) -> io::Result<Self> {
+        let probe = listeners.probe.as_ref().map(TcpListener::local_addr).transpose()?;
+        Ok(Self { public: listeners.public.local_addr()?, admin: listeners.admin.local_addr()?, probe })
+    }
+}
+
+fn announce(config: &Config, gateway: &str, addresses: &Addresses) {
+    let Addresses { public, admin, probe } = addresses;
+    if !admin.ip().is_loopback() {
+        tracing::warn!("auth.insecure = true: whoever reaches {admin} may publish; probes can use probe.listen");
+    }
     if matches!(config.store.url, StoreUrl::Memory) {
         tracing::warn!(
             "the store is memory:// and there are no keys: everything is open to whoever reaches {public}, and history ends with this process"
@@ -250,5 +280,6 @@ fn announce(config: &Config, gateway: &str, public: std::net::SocketAddr, admin:
         let scheme = if config.tls.paths().is_some() { "https" } else { "http" };
         tracing::info!("the demo is at {scheme}://{public}/");
     }
-    tracing::info!(%gateway, %public, %admin, store = %config.store.url, demo = config.demo.enabled, "listening");
+    let probe = probe.map(tracing::field::display);
+    tracing::info!(%gateway, %public, %admin, probe, store = %config.store.url, demo = config.demo.enabled, "listening");
 }

@@ -157,6 +157,31 @@ fn configure(cfg: &mut ServiceConfig, parts: &Parts, gate: Gate, board: Option<D
 
 /// The admin listener, whose requests are read as `http` says.
 pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io::Result<Server> {
+    internal("admin", listener, parts, http, |cfg, parts| {
+        cfg.app_data(Data::new(HostRule::admin(parts.hosts.admin.clone())));
+        // A scope, so that whatever is asked is held to the rule, what is not there too.
+        let all = web::scope("").wrap(from_fn(guard_hosts)).configure(admin::configure);
+        cfg.service(all.default_service(web::to(problem::not_found)));
+    })
+}
+
+/// The listener for probes. It answers to any `Host`, as there is nothing that a page could do by asking but read what
+/// any other who reaches it may read.
+pub fn probe(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io::Result<Server> {
+    internal("probe", listener, parts, http, |cfg, _| {
+        admin::configure_probes(cfg);
+        cfg.default_service(web::to(problem::not_found));
+    })
+}
+
+/// A listener for operators, with descriptors of its own.
+fn internal(
+    name: &'static str,
+    listener: TcpListener,
+    parts: Parts,
+    http: Http1Options,
+    configure: fn(&mut ServiceConfig, &Parts),
+) -> std::io::Result<Server> {
     give_up_after(ADMIN_PATIENCE, &listener)?;
     let (own, all) = (files::admin_sockets(), files::all_sockets());
     let most = own.max(all / 8);
@@ -172,14 +197,11 @@ pub fn admin(listener: TcpListener, parts: Parts, http: Http1Options) -> std::io
     let worker = move || {
         let app = app(&|cfg| {
             share(cfg, &parts);
-            cfg.app_data(Data::new(HostRule::admin(parts.hosts.admin.clone())));
-            // A scope, so that whatever is asked is held to the rule, what is not there too.
-            let all = web::scope("").wrap(from_fn(guard_hosts)).configure(admin::configure);
-            cfg.service(all.default_service(web::to(problem::not_found)));
+            configure(cfg, &parts);
         });
         LeanFactory::new(None, head, sockets.clone(), None, HttpFactory::new(app, options.clone()))
     };
-    Ok(builder.listen("admin", listener, worker)?.run())
+    Ok(builder.listen(name, listener, worker)?.run())
 }
 
 /// The sockets that a worker may hold, of `all` that its listener may have. A few more than its share, so that one more

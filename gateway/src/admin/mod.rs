@@ -17,6 +17,11 @@ use crate::request::guard_hosts;
 /// Adds the admin API.
 pub fn configure(cfg: &mut ServiceConfig) {
     configure_publish(cfg);
+    configure_probes(cfg);
+}
+
+/// Adds health and metrics, which change nothing.
+pub fn configure_probes(cfg: &mut ServiceConfig) {
     // A balancer may ask for health by HEAD, or by OPTIONS, as haproxy does unless it is told otherwise.
     let health = |path| web::resource(path).default_service(problem::only("GET, HEAD, OPTIONS"));
     cfg.service(health("/livez").route(probe().to(health::livez)));

@@ -1,5 +1,6 @@
 //! What must hold between settings, each of which is right by itself.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::apply::Origins;
@@ -10,14 +11,13 @@ use crate::tls::Culprit;
 /// Adds what does not go together to `errors`. A rule about a value that is wrong already says nothing.
 pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
     let (server, admin) = (config.server.listen, config.admin.listen);
-    let clash = server.port() != 0 && server.port() == admin.port();
-    let all = server.ip().is_unspecified() || admin.ip().is_unspecified();
+    let probe = config.probe.listen;
     let open = !config.auth.insecure;
     let memory = config.store.url == StoreUrl::Memory;
 
     let (cert, key) = (given(&config.tls.cert), given(&config.tls.key));
 
-    let rules: [(&[&'static str], bool, &str); 6] = [
+    let rules: [(&[&'static str], bool, &str); 8] = [
         (
             &["auth.insecure", "store.url"],
             open && !memory,
@@ -32,8 +32,19 @@ pub(super) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
         ),
         (
             &["admin.listen", "server.listen"],
-            clash && (all || server.ip() == admin.ip()),
+            is_same_port(server, admin),
             "this is where server.listen listens: the admin API needs an address of its own",
+        ),
+        (
+            &["admin.listen", "auth.insecure"],
+            open && !admin.ip().is_loopback(),
+            "everyone who reaches the admin listener may publish, and it asks nobody for a key: leave it on loopback and set \
+             probe.listen for probes and metrics, or accept it with auth.insecure = true",
+        ),
+        (
+            &["probe.listen", "server.listen", "admin.listen"],
+            probe.is_some_and(|probe| is_same_port(probe, server) || is_same_port(probe, admin)),
+            "this is where server.listen or admin.listen listens: probes need an address of their own",
         ),
         (&["tls.cert", "tls.key"], cert && !key, "a certificate is nothing without its key: set tls.key as well"),
         (&["store.url"], memory && !config.without.is_nothing(), "what tests switch off is of a store in Redis"),
@@ -75,6 +86,12 @@ pub(super) fn check_store_tls(config: &Config, origins: &Origins, errors: &mut E
         let subject = culprit.or_else(given).map_or(keys[0], |at| keys[at]);
         errors.push(mistake(subject, Fault::Conflict(wrong.to_string()), config, origins));
     }
+}
+
+/// Whether two listeners would be on one port of one address.
+fn is_same_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (all || one.ip() == other.ip())
 }
 
 fn mistake(subject: &'static str, fault: Fault, config: &Config, origins: &Origins) -> Mistake {

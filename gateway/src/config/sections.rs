@@ -29,6 +29,8 @@ pub struct Config {
     pub cors: Cors,
     /// The admin listener.
     pub admin: Admin,
+    /// The listener for probes.
+    pub probe: Probe,
     /// Where events are kept and passed on.
     pub store: Store,
     /// How much history the store keeps.
@@ -101,6 +103,14 @@ pub struct Admin {
     pub hosts: HostNames,
 }
 
+/// The listener for probes: health and metrics alone. It can change nothing, so it may listen where the admin listener
+/// must not.
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    /// Where it listens; without an address there is none.
+    pub listen: Option<SocketAddr>,
+}
+
 /// Where events are kept and passed on.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
@@ -143,7 +153,8 @@ pub struct Beacon {
 /// Who may do what.
 #[derive(Debug, Clone, Default)]
 pub struct Auth {
-    /// Everyone who reaches the public listener may follow everything.
+    /// Everyone who reaches the public listener may follow everything, and everyone who reaches the admin listener may
+    /// publish.
     pub insecure: bool,
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Config;
 use super::kind::{
-    Address, Count, Hosts, Kind, Level, Line, Millis, Name, Networks, Pages, Parts, PathTo, Size, Span, Spread, Switch,
-    Topics, Where,
+    Address, Count, Hosts, Kind, Level, Line, Millis, Name, Networks, OptionalAddress, Pages, Parts, PathTo, Size,
+    Span, Spread, Switch, Topics, Where,
 };
 
 /// One row: a setting that file, environment and flags can give.
@@ -88,6 +88,7 @@ settings! {
     "cors.origins" = cors.origins: Pages, "Origins besides its own whose pages may open streams and poll; * takes every one, but never with cookies";
     "admin.listen" = admin.listen: Address, "Where publish, health and metrics listen; never let the outside reach it";
     "admin.hosts" = admin.hosts: Hosts, "Names by which the admin listener may be called, besides IP addresses and localhost; any other name could be that of a web page";
+    "probe.listen" = probe.listen: OptionalAddress, "Where /livez, /readyz and /metrics are served alone, to any Host; for probes that do not reach the admin listener on loopback";
     "store.url" = store.url: Where, "Where events are kept: in this process, or in Redis";
     "store.tls.ca" = store.tls.ca: PathTo, "The authorities to trust for a rediss:// store, in PEM form; by default those of the system";
     "store.tls.cert" = store.tls.cert: PathTo, "The certificate to show to the store, if it asks for one, in PEM form; read again with each connection";
@@ -98,7 +99,7 @@ settings! {
     "retention.age" = retention.age_ms: Millis(Span(seconds(1), seconds(30 * DAY))), "How long an address keeps its events after the newest one";
     "retention.journal" = retention.journal: Count(100..=100_000_000), "Journal entries kept for each partition";
     "beacon.interval" = beacon.interval: Span(ms(100), seconds(60)), "Time between two beacons; three without one, and the link counts as deaf";
-    "auth.insecure" = auth.insecure: Switch, "Let everyone who reaches the public listener follow everything";
+    "auth.insecure" = auth.insecure: Switch, "Let everyone who reaches the public listener follow everything, and everyone who reaches the admin listener publish";
     "stream.heartbeat" = stream.heartbeat: Span(ms(100), seconds(60)), "Time between two heartbeats of a stream";
     "stream.retry" = stream.retry: Span(seconds(1), seconds(600)), "What a client waits before it comes back; each connection gets its own jitter";
     "stream.queue" = stream.queue: Size(4 * KIB, 64 * MIB), "The most that waits for a slow connection; over it, refreshes collapse to the latest, then addresses are resynced";

@@ -132,6 +132,7 @@ fn every_bound_holds() {
         ("log.format", "json", "", "pretty", "JSON"),
         ("store.namespace", "a", "", "staging-2", "a:b"),
         ("server.listen", "127.0.0.1:0", "8080", "[::1]:8080", "localhost:8080"),
+        ("probe.listen", "", "8080", "0.0.0.0:9091", "localhost:8080"),
     ] {
         for right in [least, most] {
             run(&[&format!("--{key}={right}")], &[]);
@@ -170,9 +171,30 @@ fn an_open_gateway_stays_on_loopback() {
 }
 
 #[test]
+fn an_admin_listener_without_keys_stays_on_loopback() {
+    let lines = mistakes(&["--admin.listen", "0.0.0.0:9090"], &[]);
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("admin.listen = \"0.0.0.0:9090\" (--admin.listen): "),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("probe.listen") && lines[0].contains("auth.insecure = true"), "{lines:?}");
+    run(&["--admin.listen", "0.0.0.0:9090", "--auth.insecure", "true"], &[]);
+    run(&["--admin.listen", "[::1]:9090", "--probe.listen", "0.0.0.0:9091"], &[]);
+}
+
+#[test]
+fn the_listener_of_probes_is_apart() {
+    for probe in ["127.0.0.1:8080", "0.0.0.0:8080", "127.0.0.1:9090"] {
+        let lines = mistakes(&["--probe.listen", probe], &[]);
+        assert!(lines.len() == 1 && lines[0].contains("an address of their own"), "{lines:?}");
+    }
+    run(&["--probe.listen", "127.0.0.1:0"], &[]);
+}
+
+#[test]
 fn the_listeners_are_apart() {
     for admin in ["127.0.0.1:8080", "0.0.0.0:8080"] {
-        let lines = mistakes(&["--admin.listen", admin], &[]);
+        let lines = mistakes(&["--auth.insecure", "--admin.listen", admin], &[]);
         assert!(lines.len() == 1 && lines[0].contains("an address of its own"), "{lines:?}");
     }
     run(&["--admin.listen", "127.0.0.2:8080"], &[]);

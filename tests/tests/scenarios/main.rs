@@ -22,6 +22,7 @@ mod multi;
 mod names;
 mod options;
 mod poll;
+mod probes;
 mod proxies;
 mod query;
 mod raw_requests;

@@ -4,7 +4,7 @@ mod own;
 mod plain;
 
 pub(super) use own::{Hosts, Level, Line, Name, Networks, Pages, Parts, Spread, Topics, Where};
-pub(super) use plain::{Address, Count, Millis, PathTo, Size, Span, Switch};
+pub(super) use plain::{Address, Count, Millis, OptionalAddress, PathTo, Size, Span, Switch};
 
 /// One kind of value. What [`Kind::show`] gives, [`Kind::read`] takes, unless a secret was masked.
 pub(super) trait Kind {

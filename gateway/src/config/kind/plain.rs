@@ -30,6 +30,28 @@ impl Kind for Address {
     }
 }
 
+/// An address to listen on, or none.
+pub(in crate::config) struct OptionalAddress;
+
+impl Kind for OptionalAddress {
+    type Value = Option<SocketAddr>;
+
+    fn read(&self, text: &str) -> Result<Option<SocketAddr>, String> {
+        match text {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| self.allowed()),
+        }
+    }
+
+    fn show(&self, value: &Option<SocketAddr>) -> toml::Value {
+        value.map_or_else(String::new, |address| address.to_string()).into()
+    }
+
+    fn allowed(&self) -> String {
+        format!("nothing, or {}", Address.allowed())
+    }
+}
+
 /// A whole number in a range.
 pub(in crate::config) struct Count<T>(pub(in crate::config) RangeInclusive<T>);
 
