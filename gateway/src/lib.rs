@@ -15,6 +15,7 @@
 //! | `http1`, `http2` | connections of HTTP/1 and HTTP/2 | what is answered |
 //! | `request` | what every request is held to | what it asks for |
 //! | [`tls`] | the certificate of the public listener | what goes over it |
+//! | `reload` | requests to read files again | who reads them |
 //! | [`cors`] | which pages of other origins may read | HTTP |
 //! | [`admin`] | publish, health, metrics | the hub |
 //! | [`demo`] | a page and a backend to try it with | all of the above |
@@ -40,6 +41,7 @@ pub mod log;
 pub mod metrics;
 pub mod problem;
 pub mod reader;
+mod reload;
 mod request;
 mod run;
 mod server;
@@ -49,4 +51,5 @@ pub mod stream;
 pub mod tls;
 pub mod without;
 
+pub use reload::Reload;
 pub use run::{Listeners, run};

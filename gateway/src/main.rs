@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use tidings_gateway::config::{Command, Config};
-use tidings_gateway::{Listeners, files, log, run};
+use tidings_gateway::{Listeners, Reload, files, log, run};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and a restart as it is would be too.
@@ -40,8 +40,9 @@ fn start(config: Config) -> ExitCode {
     let serve = || {
         let listeners = Listeners::bind(&config)?;
         actix_web::rt::System::new().block_on(async {
-            let mut signals = Signals::new()?;
-            run(config, listeners, async || signals.next().await).await
+            let reload = Reload::default();
+            let mut signals = Signals::new(reload.clone())?;
+            run(config, listeners, reload, async || signals.next().await).await
         })
     };
     match serve() {
@@ -54,19 +55,21 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
-/// SIGTERM, as orchestrators send it, and SIGINT, as a keyboard does. SIGHUP ends nothing.
+/// SIGTERM, as orchestrators send it, and SIGINT, as a keyboard does. SIGHUP has files read again, and ends nothing.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    reload: Reload,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(reload: Reload) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            reload,
         })
     }
 
@@ -75,8 +78,10 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                // Files are compared every two seconds anyway, so there is nothing to start here.
-                _ = self.hangup.recv() => tracing::info!("got SIGHUP; changed certificates are in force within two seconds"),
+                _ = self.hangup.recv() => {
+                    tracing::info!("got SIGHUP; reading the files of tls.cert and tls.key again, if they are set");
+                    self.reload.request();
+                }
             }
         }
     }

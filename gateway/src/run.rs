@@ -21,6 +21,7 @@ use crate::http1::Http1Options;
 use crate::hub::{HubOptions, StaleBound};
 use crate::metrics::Metrics;
 use crate::reader::{self, ReaderOptions};
+use crate::reload::Reload;
 use crate::request::HeadBounds;
 use crate::server::{self, Hosts, Parts, Public};
 use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
@@ -65,8 +66,13 @@ impl Listeners {
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a gateway until it is `told_to_end`, then ends its streams, over some time, so that clients come back elsewhere.
-/// Told again, it ends them at once.
-pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl AsyncFnMut()) -> io::Result<()> {
+/// Told again, it ends them at once. Certificates are read again on each request of `reload`.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    reload: Reload,
+    mut told_to_end: impl AsyncFnMut(),
+) -> io::Result<()> {
     let gateway = format!("{:08x}", fastrand::u32(..));
     let store = open_store(&config, &gateway)?;
     let metrics = Metrics::new();
@@ -119,7 +125,7 @@ pub async fn run(config: Config, listeners: Listeners, mut told_to_end: impl Asy
     if let Some(listener) = listeners.probe {
         others.push(server::probe(listener, parts.clone(), http.clone())?);
     }
-    let tls = open_tls(&config, &parts.metrics)?;
+    let tls = open_tls(&config, &parts.metrics, &reload)?;
     let public_server = server::public(
         Public {
             listener: listeners.public,
@@ -215,10 +221,10 @@ fn open_store(config: &Config, gateway: &str) -> io::Result<Store> {
 }
 
 /// The certificate, if one is configured, kept as its files are until the process ends.
-fn open_tls(config: &Config, metrics: &Metrics) -> io::Result<Option<Tls>> {
+fn open_tls(config: &Config, metrics: &Metrics, reload: &Reload) -> io::Result<Option<Tls>> {
     let Some(paths) = config.tls.paths() else { return Ok(None) };
     let (tls, renewal) = Tls::open(&paths, metrics).map_err(io::Error::other)?;
-    actix_web::rt::spawn(renewal.run());
+    actix_web::rt::spawn(renewal.run(reload.requests()));
     Ok(Some(tls))
 }
 

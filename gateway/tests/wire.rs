@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::rt::task::JoinHandle;
 use tidings_gateway::config::{Command, Config};
-use tidings_gateway::{Listeners, run};
+use tidings_gateway::{Listeners, Reload, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -34,7 +34,8 @@ impl Gateway {
         let (public, admin) = (listeners.public.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
         let shutdown = Arc::new(Notify::new());
         let told = Arc::clone(&shutdown);
-        let ended = actix_web::rt::spawn(run(*config, listeners, async move || told.notified().await));
+        let ended =
+            actix_web::rt::spawn(run(*config, listeners, Reload::default(), async move || told.notified().await));
         let gateway = Self { public, admin, shutdown, ended };
         while !gateway.admin("GET", "/readyz", "").await.starts_with("HTTP/1.1 200") {}
         gateway

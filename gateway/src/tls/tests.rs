@@ -4,7 +4,7 @@ use rcgen::{CertifiedKey as Generated, generate_simple_self_signed};
 use tempfile::TempDir;
 
 use super::pair::{Culprit, Paths, Texts, WrongPair, load};
-use super::watch::{News, Watch};
+use super::watch::{LookCause, News, Watch};
 
 /// A folder with a pair in it, each file to be overwritten.
 struct Folder(TempDir);
@@ -93,15 +93,34 @@ fn each_fault_is_told_of_the_file_that_has_it() {
     assert!(blamed == Culprit::Key && told.starts_with("the file cannot be read: "), "{blamed:?}: {told}");
 }
 
+fn word(news: News) -> &'static str {
+    match news {
+        News::None => "none",
+        News::Renewed(_) => "renewed",
+        News::Broken(_) => "broken",
+    }
+}
+
+#[test]
+fn a_pair_that_is_asked_for_is_told_at_once() {
+    let folder = Folder::new();
+    let mut watch = Watch::new(folder.look().unwrap());
+    let mut look = |cause| word(watch.look(folder.look(), cause));
+    let (at_once, later) = (LookCause::Request, LookCause::Interval);
+    folder.renew();
+    assert_eq!([look(at_once), look(later)], ["renewed", "none"]);
+    folder.write("tls.key", "half a k");
+    assert_eq!([look(at_once), look(later), look(later)], ["broken", "none", "none"]);
+    assert_eq!([look(at_once), look(later)], ["broken", "none"]);
+    folder.renew();
+    assert_eq!(look(later), "renewed");
+}
+
 #[test]
 fn a_renewed_pair_is_taken_and_a_broken_one_told_once() {
     let folder = Folder::new();
     let mut watch = Watch::new(folder.look().unwrap());
-    let mut look = || match watch.look(folder.look()) {
-        News::None => "none",
-        News::Renewed(_) => "renewed",
-        News::Broken(_) => "broken",
-    };
+    let mut look = || word(watch.look(folder.look(), LookCause::Interval));
     assert_eq!(look(), "none");
     folder.renew();
     assert_eq!([look(), look()], ["renewed", "none"]);

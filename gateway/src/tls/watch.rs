@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Tls;
@@ -13,6 +14,15 @@ use crate::metrics::Metrics;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Why the files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LookCause {
+    /// It is time for it.
+    Interval,
+    /// Somebody asked for it, who takes the files to be whole.
+    Request,
+}
 
 /// Keeps the pair of a listener as its files are.
 pub struct Renewal {
@@ -28,30 +38,34 @@ impl Renewal {
         Self { tls, paths, watch: Watch::new(texts), metrics }
     }
 
-    /// Watches for as long as it is polled.
-    pub async fn run(mut self) {
+    /// Watches for as long as it is polled, and looks at once on each of `requests`.
+    pub async fn run(mut self, mut requests: watch::Receiver<u64>) {
         let mut looks = interval(INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
+            let cause = tokio::select! {
+                _ = looks.tick() => LookCause::Interval,
+                Ok(()) = requests.changed() => LookCause::Request,
+            };
             let paths = self.paths.clone();
             // A file system that hangs must not take the process along.
             let Ok(found) = tokio::task::spawn_blocking(move || paths.read()).await else { continue };
-            self.take(found);
+            self.take(found, cause);
         }
     }
 
-    fn take(&mut self, found: Result<Texts, WrongPair>) {
-        match self.watch.look(found) {
+    fn take(&mut self, found: Result<Texts, WrongPair>, cause: LookCause) {
+        match self.watch.look(found, cause) {
+            News::None if cause == LookCause::Request => tracing::info!(?cause, "the certificate is unchanged"),
             News::None => {}
             News::Renewed(pair) => {
                 self.metrics.set_tls_not_after(pair.not_after);
                 self.tls.replace(pair.certified);
-                tracing::info!("the renewed certificate is in force");
+                tracing::info!(?cause, "the renewed certificate is in force");
             }
             News::Broken(error) => {
                 self.metrics.add_tls_reload_failure();
-                tracing::error!("{error}; the certificate from before stays in force");
+                tracing::error!(?cause, "{error}; the certificate from before stays in force");
             }
         }
     }
@@ -63,9 +77,12 @@ pub(super) enum News {
     None,
     /// A new pair that works.
     Renewed(Pair),
-    /// A new pair that does not, told once.
+    /// A new pair that does not, told once, and again whenever somebody asks.
     Broken(WrongPair),
 }
+
+/// The look in a row at which a broken pair is told.
+const TOLD: u32 = 2;
 
 /// What was seen so far.
 pub(super) struct Watch {
@@ -82,7 +99,7 @@ impl Watch {
     }
 
     /// Judges a look at the files.
-    pub(super) fn look(&mut self, found: Result<Texts, WrongPair>) -> News {
+    pub(super) fn look(&mut self, found: Result<Texts, WrongPair>, cause: LookCause) -> News {
         let found = found.and_then(|texts| match texts == self.good {
             true => Ok(None),
             false => pair::load(&texts).map(|pair| Some((texts, pair))),
@@ -95,8 +112,12 @@ impl Watch {
                 News::Renewed(pair)
             }
             Err(error) => {
-                self.broken = self.broken.saturating_add(1);
-                if self.broken == 2 { News::Broken(error) } else { News::None }
+                self.broken = match cause {
+                    LookCause::Interval => self.broken.saturating_add(1),
+                    // The looks that follow have nothing new to tell.
+                    LookCause::Request => self.broken.max(TOLD),
+                };
+                if self.broken == TOLD || cause == LookCause::Request { News::Broken(error) } else { News::None }
             }
         }
     }

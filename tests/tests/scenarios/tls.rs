@@ -4,7 +4,7 @@ use tidings_tests::client::Options;
 use tidings_tests::http::Transport;
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Certificate, Client, eventually, http};
+use tidings_tests::{Certificate, Client, Gateway, eventually, http};
 use tokio::io::AsyncReadExt;
 
 use crate::{all_ready, memory};
@@ -69,6 +69,34 @@ async fn a_broken_certificate_is_told_once_and_the_one_before_stays() {
     assert_eq!(failures().await, 1.0);
     let told: Vec<String> = gateway.log().into_iter().filter(|line| line.contains("tls.key: ")).collect();
     assert!(told.len() == 1 && told[0].contains("stays in force") && told[0].contains("ERROR"), "{told:?}");
+}
+
+/// Whether the log has such a line from a look that a SIGHUP asked for.
+fn logged_by_hangup(gateway: &Gateway, text: &str) -> bool {
+    gateway.log().iter().any(|line| line.contains(text) && line.contains(r#""cause":"Request""#))
+}
+
+#[tokio::test]
+async fn a_hangup_reads_the_certificate_at_once() {
+    let mut certificate = Certificate::new();
+    let (gateway, _, _) = memory(|setup| certificate.set(setup)).await;
+    // Now and then the look that comes every two seconds is the first to see it: then another one is renewed.
+    eventually("a SIGHUP takes a certificate into force", PATIENCE, async || {
+        certificate.renew();
+        gateway.hang_up();
+        let before = gateway.log().len();
+        let answered = || gateway.log().iter().skip(before.saturating_sub(1)).any(|line| line.contains(r#""Request""#));
+        eventually("it answers the signal", PATIENCE, async || answered()).await;
+        logged_by_hangup(&gateway, "renewed certificate is in force")
+    })
+    .await;
+    let (before, at) = (certificate.trust(H1), gateway.public());
+    let reaches = async |transport: &Transport| transport.get(at, None, "/v1/poll?topic=a", &[]).await.is_ok();
+    assert!(reaches(&before).await, "the new certificate is served");
+    certificate.break_key();
+    gateway.hang_up();
+    eventually("it says what is wrong", PATIENCE, async || logged_by_hangup(&gateway, "stays in force")).await;
+    assert!(reaches(&before).await && gateway.is_up(), "the one before stays");
 }
 
 #[tokio::test]
