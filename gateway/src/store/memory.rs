@@ -1,18 +1,23 @@
 //! The embedded store: what Redis does for a gateway, within its process, with the same promises on one node.
 
+mod kept;
+mod keys;
 mod log;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use smallvec::SmallVec;
 use tidings_publisher::Receipt;
 use tidings_shared::cursor::Place;
 use tidings_shared::event::Prepared;
-use tidings_shared::keys::{self, Namespace};
+use tidings_shared::keys::Namespace;
 use tidings_shared::script::Span;
-use tidings_shared::{Address, Epoch, Event, Id, Invalid, Partition, Partitions, Retention, limits};
+use tidings_shared::{Address, Epoch, Event, Id, Invalid, Partition, Partitions, Retention};
 
+use self::kept::{Home, KeptEvents};
+use self::keys::KnownKeys;
 use self::log::Log;
 use super::session::{self, Asked, Client, History, Missed, PushSink, Session};
 
@@ -41,13 +46,14 @@ impl std::fmt::Debug for Clock {
     }
 }
 
-#[derive(Debug, Default)]
+/// The most bytes of history. Beyond this the oldest events leave, and who asks for them is resynced.
+pub const BYTES: u64 = 256 * 1024 * 1024;
+
+#[derive(Debug)]
 struct State {
     logs: Vec<Log>,
-    /// The receipts of events with a key, by the scopes of these.
-    keys: HashMap<String, Receipt>,
-    /// When each key became known, oldest first.
-    known_since: VecDeque<(u64, String)>,
+    events: KeptEvents,
+    keys: KnownKeys,
     channels: HashSet<String>,
     /// Of each partition, that of the session over it.
     sinks: HashMap<Partition, PushSink>,
@@ -71,7 +77,13 @@ impl MemoryStore {
             .all()
             .map(|_| Log::new(Epoch::from_random(fastrand::u32(..)), Id { ms: clock(), seq: 0 }))
             .collect();
-        let state = Mutex::new(State { logs, ..State::default() });
+        let state = Mutex::new(State {
+            logs,
+            events: KeptEvents::new(BYTES),
+            keys: KnownKeys::default(),
+            channels: HashSet::new(),
+            sinks: HashMap::new(),
+        });
         Self {
             shared: Arc::new(Shared {
                 namespace,
@@ -93,17 +105,17 @@ impl MemoryStore {
     pub fn publish(&self, event: &Event) -> Result<Receipt, Invalid> {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let prepared = event.prepare(&time)?;
-        let scope = prepared.key.as_deref().map(|key| keys::idempotency_scope(key, &prepared.addresses));
+        let key = prepared.key.as_deref();
+        let scope = key.map(|key| tidings_shared::keys::idempotency_scope(key, &prepared.addresses));
         let mut state = self.shared.lock();
         let now = self.shared.now();
-        state.forget_keys(now);
+        state.keys.forget(now);
         if let Some(known) = scope.as_ref().and_then(|scope| state.keys.get(scope)) {
             return Ok(Receipt { duplicate: true, ..known.clone() });
         }
         let receipt = self.shared.append(&mut state, &prepared);
         if let Some(scope) = scope {
-            state.known_since.push_back((now, scope.clone()));
-            state.keys.insert(scope, receipt.clone());
+            state.keys.note(scope, now, &receipt);
         }
         Ok(receipt)
     }
@@ -127,7 +139,8 @@ impl MemoryStore {
     pub fn connect(&self, partitions: Vec<Partition>) -> Session {
         let (sink, pushes) = session::pushes();
         let mut state = self.shared.lock();
-        let is_here = |channel: &str| partitions.iter().any(|p| keys::partition_of(channel) == Some(p.number()));
+        let is_here =
+            |channel: &str| partitions.iter().any(|p| tidings_shared::keys::partition_of(channel) == Some(p.number()));
         state.channels.retain(|channel| !is_here(channel));
         state.sinks.extend(partitions.iter().map(|partition| (*partition, sink.clone())));
         drop(state);
@@ -147,39 +160,55 @@ impl Shared {
     }
 
     fn append(&self, state: &mut State, prepared: &Prepared) -> Receipt {
-        let mut ids: HashMap<Partition, Id> = HashMap::new();
-        let mut receipt = Receipt::default();
+        let mut homes: BTreeMap<Partition, Vec<Arc<Address>>> = BTreeMap::new();
         for address in &prepared.addresses {
             let partition = self.partitions.of(address);
-            let Some(log) = state.logs.get_mut(partition.index()) else { continue };
-            let id = *ids.entry(partition).or_insert_with(|| log.advance(self.now()));
-            log.append(address, id, &prepared.message, &self.retention);
-            let text = format!("1 {id} {} {}", log.epoch, prepared.message);
-            state.push(partition, self.namespace.keys(partition).stream(address), text);
-            receipt.ids.insert(address.to_string(), id);
+            let Some(log) = state.logs.get(partition.index()) else { continue };
+            homes.entry(partition).or_default().push(log.shared(address));
         }
-        if prepared.addresses.len() > 1 {
-            for (partition, id) in ids {
-                let Some(epoch) = state.logs.get(partition.index()).map(|log| log.epoch) else { continue };
-                state.push(partition, self.namespace.keys(partition).journal(), format!("1 {id} {epoch}"));
+        let now = self.now();
+        let home = |(partition, addresses): (Partition, Vec<Arc<Address>>)| {
+            let id = state.logs.get_mut(partition.index())?.advance(now);
+            Some(Home { partition, id, addresses: addresses.into() })
+        };
+        let homes: SmallVec<[Home; 1]> = homes.into_iter().filter_map(home).collect();
+        let event = state.events.keep(&prepared.message, homes);
+        let mut receipt = Receipt::default();
+        for Home { partition, id, addresses } in &event.homes {
+            let Some(log) = state.logs.get_mut(partition.index()) else { continue };
+            let epoch = log.epoch;
+            for address in addresses {
+                log.append(address, *id, &event, &self.retention, state.events.held());
+                receipt.ids.insert(address.to_string(), *id);
+            }
+            let keys = self.namespace.keys(*partition);
+            for address in addresses {
+                state.push(*partition, keys.stream(address), || format!("1 {id} {epoch} {}", event.message));
+            }
+            if prepared.addresses.len() > 1 {
+                state.push(*partition, keys.journal(), || format!("1 {id} {epoch}"));
             }
         }
+        drop(event);
+        state.make_room();
         receipt
     }
 }
 
 impl State {
-    fn forget_keys(&mut self, now: u64) {
-        let old = |since: u64| since.saturating_add(limits::KEY_AGE_MS) <= now;
-        while self.known_since.front().is_some_and(|(since, _)| old(*since)) {
-            let forgotten = self.known_since.pop_front();
-            forgotten.and_then(|(_, key)| self.keys.remove(&key));
+    fn make_room(&mut self) {
+        while let Some(event) = self.events.next_to_drop() {
+            for home in &event.homes {
+                if let Some(log) = self.logs.get_mut(home.partition.index()) {
+                    log.drop_event(home);
+                }
+            }
         }
     }
 
-    fn push(&self, partition: Partition, channel: String, text: String) {
+    fn push(&self, partition: Partition, channel: String, text: impl FnOnce() -> String) {
         if let Some(sink) = self.sinks.get(&partition).filter(|_| self.channels.contains(&channel)) {
-            sink.push(channel.into(), text.into());
+            sink.push(channel.into(), text().into());
         }
     }
 }
@@ -211,7 +240,7 @@ impl MemoryClient {
         log.lift(seen, now, &self.shared.retention);
         let place = Place { epoch: log.epoch, id: log.last };
         let channel = self.shared.namespace.keys(partition).beacon(&self.shared.gateway);
-        state.push(partition, channel, format!("1 {} {}", place.id, place.epoch));
+        state.push(partition, channel, || format!("1 {} {}", place.id, place.epoch));
         place
     }
 

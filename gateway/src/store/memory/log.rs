@@ -1,10 +1,12 @@
 //! One partition of the embedded store: its epoch, its ids, and the stream of each address.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Id, Retention};
 
+use super::kept::{Held, Home, Kept, Weight};
 use crate::store::session::{Entries, Missed, Status};
 
 /// One partition.
@@ -14,22 +16,24 @@ pub struct Log {
     pub epoch: Epoch,
     /// The last id: of an event, or lifted by a beacon.
     pub last: Id,
-    streams: HashMap<Address, Stream>,
-    /// When the last beacon came, by the clock.
-    lifted_at: u64,
+    streams: HashMap<Arc<Address>, Stream>,
+    /// The newest id of the streams that were dropped for lack of room. Of what has no stream, everything up to here may
+    /// be lost.
+    dropped: Option<Id>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
-    entries: VecDeque<(Id, String)>,
+    entries: VecDeque<(Id, Arc<Kept>)>,
     /// The newest id that was dropped for lack of room.
     trimmed: Option<Id>,
+    _weight: Weight,
 }
 
 impl Log {
     /// An empty one.
     pub fn new(epoch: Epoch, last: Id) -> Self {
-        Self { epoch, last, streams: HashMap::new(), lifted_at: last.ms }
+        Self { epoch, last, streams: HashMap::new(), dropped: None }
     }
 
     /// The next id: the clock's, or right above the last where the clock stands still or went back.
@@ -39,12 +43,37 @@ impl Log {
         self.last
     }
 
-    /// Adds a message to the stream of an address.
-    pub fn append(&mut self, address: &Address, id: Id, message: &str, retention: &Retention) {
-        let stream = self.streams.entry(address.clone()).or_default();
-        stream.entries.push_back((id, message.to_owned()));
+    /// The address as its stream has it, or a new one.
+    pub fn shared(&self, address: &Address) -> Arc<Address> {
+        let known = self.streams.get_key_value(address).map(|(address, _)| Arc::clone(address));
+        known.unwrap_or_else(|| Arc::new(address.clone()))
+    }
+
+    /// Adds an event to the stream of an address.
+    pub fn append(&mut self, address: &Arc<Address>, id: Id, event: &Arc<Kept>, retention: &Retention, held: &Held) {
+        let dropped = self.dropped;
+        let stream = self.streams.entry(Arc::clone(address)).or_insert_with(|| Stream {
+            entries: VecDeque::new(),
+            trimmed: dropped,
+            _weight: held.stream(address),
+        });
+        stream.entries.push_back((id, Arc::clone(event)));
         while stream.entries.len() as u64 > retention.events {
-            stream.trimmed = stream.entries.pop_front().map(|(id, _)| id);
+            stream.trim();
+        }
+    }
+
+    /// Drops an event for lack of room. Who asks for it is answered that it is lost.
+    pub fn drop_event(&mut self, home: &Home) {
+        for address in &home.addresses {
+            let Some(stream) = self.streams.get_mut(address) else { continue };
+            while stream.entries.front().is_some_and(|(id, _)| *id <= home.id) {
+                stream.trim();
+            }
+            if stream.entries.is_empty() {
+                self.dropped = self.dropped.max(stream.trimmed);
+                self.streams.remove(address);
+            }
         }
     }
 
@@ -58,13 +87,17 @@ impl Log {
         if self.is_too_old(after, retention, now) {
             return Entries { status: Status::Lost, messages: Vec::new() };
         }
-        let Some(stream) = self.streams.get(address) else { return Entries::none(Status::Complete) };
+        let Some(stream) = self.streams.get(address) else {
+            let lost = self.is_dropped_after(after);
+            return Entries::none(if lost { Status::Lost } else { Status::Complete });
+        };
         let from = stream.entries.partition_point(|(id, _)| *id <= after);
-        let messages: Vec<_> = stream.entries.range(from..).take_while(|(id, _)| *id <= up_to).cloned().collect();
-        let size = messages.iter().map(|(_, message)| message.len() as u64).sum::<u64>();
+        let wanted = || stream.entries.range(from..).take_while(|(id, _)| *id <= up_to);
+        let size = wanted().map(|(_, event)| event.message.len() as u64).sum::<u64>();
         match bytes.checked_sub(size) {
             Some(rest) => {
                 *bytes = rest;
+                let messages = wanted().map(copied).collect();
                 let trimmed = stream.trimmed.is_some_and(|trimmed| trimmed > after);
                 Entries { status: if trimmed { Status::Lost } else { Status::Complete }, messages }
             }
@@ -74,13 +107,6 @@ impl Log {
 
     /// Lifts the last id to the clock and to what a gateway has seen, and drops the streams that are too old by then.
     pub fn lift(&mut self, seen: Id, now: u64, retention: &Retention) {
-        // Ids that are further ahead than history is kept would stand still until the clock comes
-        // there, and streams would never grow old. So they move on at its pace.
-        let elapsed = now.saturating_sub(self.lifted_at).min(retention.age_ms);
-        self.lifted_at = now;
-        if self.last.ms.saturating_sub(now) > retention.age_ms {
-            self.last = self.last.max(Id { ms: self.last.ms.saturating_add(elapsed), seq: 0 });
-        }
         self.last = self.last.max(seen).max(Id { ms: now, seq: 0 });
         let too_old = self.last.ms.saturating_sub(retention.age_ms);
         self.streams.retain(|_, stream| stream.entries.back().is_some_and(|(id, _)| id.ms > too_old));
@@ -93,9 +119,9 @@ impl Log {
         Missed {
             epoch: Some(self.epoch),
             last: self.last,
-            complete: !self.is_too_old(after, retention, now),
+            complete: !self.is_too_old(after, retention, now) && !self.is_dropped_after(after),
             next: None,
-            addresses: changed.map(|(address, _)| address.clone()).collect(),
+            addresses: changed.map(|(address, _)| Address::clone(address)).collect(),
             unreadable: 0,
         }
     }
@@ -106,8 +132,13 @@ impl Log {
         after.ms.saturating_add(retention.age_ms) <= now.max(self.last.ms)
     }
 
+    /// Whether whole streams were dropped for lack of room that got something after `after`.
+    fn is_dropped_after(&self, after: Id) -> bool {
+        self.dropped.is_some_and(|dropped| dropped > after)
+    }
+
     fn latest(&self, address: &Address) -> Entries {
-        let last = self.streams.get(address).and_then(|stream| stream.entries.back()).cloned();
+        let last = self.streams.get(address).and_then(|stream| stream.entries.back()).map(copied);
         Entries { status: Status::Complete, messages: last.into_iter().collect() }
     }
 }
@@ -116,4 +147,15 @@ impl Entries {
     fn none(status: Status) -> Self {
         Self { status, messages: Vec::new() }
     }
+}
+
+impl Stream {
+    /// Drops the oldest entry.
+    fn trim(&mut self) {
+        self.trimmed = self.entries.pop_front().map(|(id, _)| id).or(self.trimmed);
+    }
+}
+
+fn copied((id, event): &(Id, Arc<Kept>)) -> (Id, String) {
+    (*id, event.message.to_string())
 }
