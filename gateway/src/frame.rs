@@ -71,6 +71,13 @@ pub struct Encoder {
     pub spreads: Spreads,
 }
 
+/// What a frame takes besides its texts: itself and its count of references, those of its bytes, and about what an
+/// allocator adds.
+const HEADER: usize = size_of::<Inner>() + 64;
+
+const DATA: &str = "data: ";
+const END: &str = "\n\n";
+
 /// The longest spread and the longest delay that are kept to, whatever a foreign publisher asks for.
 const LONGEST: Duration = Duration::from_millis(limits::SPREAD_MS);
 
@@ -131,6 +138,13 @@ impl Frame {
     /// All bytes: the `id:` line too, if there is one partition.
     pub fn bytes(&self) -> &Bytes {
         &self.0.bytes
+    }
+
+    /// About how many bytes of memory it takes, with all that belongs to it alone.
+    pub fn held_bytes(&self) -> usize {
+        let Inner { bytes, event_type, name, sender, .. } = &*self.0;
+        let texts = [event_type.as_deref(), name.as_deref(), sender.as_deref()];
+        HEADER + bytes.len() + texts.into_iter().flatten().map(str::len).sum::<usize>()
     }
 
     /// The bytes without the `id:` line: they move nobody's cursor.
@@ -252,14 +266,15 @@ impl Inner {
     /// behind the address.
     fn write(mut self, mut text: String, data: &str, fields: usize) -> Frame {
         self.id_end = text.len() as u32;
-        if let Some(name) = &self.name {
-            text.push_str(&name_line(name));
-        }
+        let name = self.name.as_deref().map(name_line).unwrap_or_default();
+        // All at once, or up to twice as much would be held for as long as the frame lives.
+        text.reserve_exact(name.len() + DATA.len() + data.len() + END.len());
+        text.push_str(&name);
         self.data_start = text.len() as u32;
-        text.push_str("data: ");
+        text.push_str(DATA);
         text.push_str(data);
         self.fields = (text.len() - fields) as u32;
-        text.push_str("\n\n");
+        text.push_str(END);
         self.bytes = text.into();
         Frame(Arc::new(self))
     }

@@ -332,8 +332,10 @@ mod tests {
 
     #[test]
     fn recent_frames_are_bounded_and_say_how_far_they_reach_back() {
-        let size = frame(id(10)).bytes().len();
-        let mut table = FollowTable::new(3 * size, LINGER);
+        // So much that four are too many, with the places of four.
+        let mut four = Recent::default();
+        (10..14).for_each(|ms| four.push(id(ms), &frame(id(ms))));
+        let mut table = FollowTable::new(four.size().1 - 1, LINGER);
         let (a, _) = follow(&mut table, 0, "a");
         table.learn(&a, reach(9, 9), &[]);
         for ms in 10..20 {
@@ -343,6 +345,31 @@ mod tests {
         assert!(!recent.reaches_back_to(id(15)));
         assert!(recent.reaches_back_to(id(16)));
         assert_eq!(recent.after(id(17)).map(|(id, _)| id.ms).collect::<Vec<_>>(), [18, 19]);
+    }
+
+    #[test]
+    fn the_bound_counts_what_is_really_held() {
+        const LIMIT: usize = 4 << 20;
+        // Small and large ones, of one address and of many, and of addresses that were busy once.
+        let mut ratios = Vec::new();
+        for (bytes, addresses) in [(0, 1), (0, 100), (0, 2_000), (2_000, 20), (200, 500)] {
+            let mut table = FollowTable::new(LIMIT, LINGER);
+            let follow = |n| follow(&mut table, 0, &format!("some/address/{n}")).0;
+            let all: Vec<Arc<Address>> = (0..addresses).map(follow).collect();
+            let text = format!(r#"c type-of-event - - - {{"time":"t","data":"{}"}}"#, "x".repeat(bytes));
+            let mut write = |ms: u64, address: &Arc<Address>| {
+                let place = Place { epoch: Epoch::from_random(1), id: id(ms) };
+                let frame = Encoder::of(Partitions::ONE).encode(place, &Message::decode(&text).unwrap(), address);
+                table.remember(address, id(ms), &frame.unwrap());
+            };
+            let held = allocation_counter::measure(|| {
+                (0..10_000).for_each(|ms| write(ms, &all[0]));
+                (10_000..60_000).for_each(|ms| write(ms, &all[ms as usize % addresses]));
+            });
+            let ratio = held.bytes_current as f64 / LIMIT as f64;
+            ratios.push(ratio);
+        }
+        assert!(ratios.iter().all(|ratio| (0.7..1.25).contains(ratio)), "{ratios:?}");
     }
 
     #[test]

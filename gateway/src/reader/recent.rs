@@ -19,9 +19,14 @@ pub struct Recent {
     dropped: Id,
     /// Oldest first.
     frames: VecDeque<(Id, Frame)>,
-    /// Bytes of the frames.
+    /// Bytes that the frames take, without their places here.
     bytes: usize,
 }
+
+/// Bytes of the place of a frame.
+const PLACE: usize = size_of::<(Id, Frame)>();
+/// Bytes that a frame takes in the order in which frames are dropped: that may be twice as long as there are frames.
+const ORDER: usize = 2 * size_of::<usize>();
 
 /// How far a reading of an address reaches.
 #[derive(Debug, Clone, Copy)]
@@ -61,15 +66,15 @@ impl Recent {
         self.frames.iter().map(|(id, _)| *id)
     }
 
-    /// How many frames there are, and their bytes.
+    /// How many frames there are, and the bytes that they take.
     pub fn size(&self) -> (usize, usize) {
-        (self.frames.len(), self.bytes)
+        (self.frames.len(), self.bytes + self.frames.capacity() * PLACE)
     }
 
     /// Adds what came in, if it is not here already, nor older than what is.
     pub fn push(&mut self, id: Id, frame: &Frame) {
         if self.frames.back().map(|(last, _)| *last).max(self.since).is_none_or(|last| last < id) {
-            self.bytes += frame.bytes().len();
+            self.bytes += held(frame);
             self.frames.push_back((id, frame.clone()));
         }
     }
@@ -77,9 +82,13 @@ impl Recent {
     /// Drops the oldest frame, for lack of room.
     pub fn drop_oldest(&mut self) {
         if let Some((id, frame)) = self.frames.pop_front() {
-            self.bytes -= frame.bytes().len();
+            self.bytes -= held(&frame);
             self.dropped = id;
             self.since = self.since.map(|since| since.max(id));
+            // Or an address that was busy once would hold its room for ever.
+            if self.frames.len() < self.frames.capacity() / 4 {
+                self.frames.shrink_to(self.frames.len() * 2);
+            }
         }
     }
 
@@ -109,7 +118,7 @@ impl Recent {
     /// An older past, from `from` to `to`, where what is here begins.
     fn extend(&mut self, from: Id, to: Id, read: &[(Id, Frame)]) {
         for (id, frame) in read.iter().rev().filter(|(id, _)| *id > from && *id <= to) {
-            self.bytes += frame.bytes().len();
+            self.bytes += held(frame);
             self.frames.push_front((*id, frame.clone()));
         }
         self.since = Some(from);
@@ -124,6 +133,11 @@ impl Recent {
     pub fn doubt(&mut self) {
         *self = Self { read_to: self.read_to, ..Self::default() };
     }
+}
+
+/// Bytes that are counted of a frame.
+fn held(frame: &Frame) -> usize {
+    frame.held_bytes() + ORDER
 }
 
 #[cfg(test)]
