@@ -1,7 +1,7 @@
 //! A session: one unbroken life of the way to one server of a store.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -72,6 +72,8 @@ pub struct Session {
     /// The server's `maxmemory-policy`. Any but `noeviction` may lose history in silence under memory pressure.
     pub policy: String,
     pushes: mpsc::Receiver<Push>,
+    /// Bytes of the pushes that wait.
+    waiting: Arc<AtomicUsize>,
     end: Arc<End>,
 }
 
@@ -90,12 +92,17 @@ struct End {
 #[derive(Debug, Clone)]
 pub(super) struct PushSink {
     sender: mpsc::Sender<Push>,
+    waiting: Arc<AtomicUsize>,
     end: Arc<End>,
 }
 
 /// Pushes that may wait for the reader. The reader drains them all at every turn; if it is this far behind, recovering
 /// from the journal is cheaper than catching up.
 const PUSHES: usize = 65_536;
+/// The same in bytes: so many small events, or 1,000 of the largest.
+const PUSH_BYTES: usize = 64 * 1024 * 1024;
+/// What a push takes besides its texts.
+const PUSH: usize = size_of::<Push>() + 32;
 
 impl PushSink {
     pub(super) fn push(&self, channel: Box<str>, text: Box<str>) {
@@ -103,7 +110,12 @@ impl PushSink {
         if self.end.broken.load(Ordering::Acquire) {
             return;
         }
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(Push { channel, text }) {
+        let push = Push { channel, text };
+        let bytes = push.held_bytes();
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        // One that is larger than all room is taken if it waits alone, or it would break each session anew.
+        let is_too_much = waiting > 0 && waiting + bytes > PUSH_BYTES;
+        if is_too_much || matches!(self.sender.try_send(push), Err(TrySendError::Full(_))) {
             self.end.behind.store(true, Ordering::Release);
             self.close("events came faster than they could be taken");
         }
@@ -121,10 +133,16 @@ impl PushSink {
     }
 }
 
+impl Push {
+    fn held_bytes(&self) -> usize {
+        PUSH + self.channel.len() + self.text.len()
+    }
+}
+
 /// A channel for pushes: the sink for the store, the rest for [`Session::new`].
 pub(super) fn pushes() -> (PushSink, mpsc::Receiver<Push>) {
     let (sender, receiver) = mpsc::channel(PUSHES);
-    (PushSink { sender, end: Arc::default() }, receiver)
+    (PushSink { sender, waiting: Arc::default(), end: Arc::default() }, receiver)
 }
 
 impl Session {
@@ -135,7 +153,8 @@ impl Session {
         sink: &PushSink,
         pushes: mpsc::Receiver<Push>,
     ) -> Self {
-        Self { client, partitions, run, policy, pushes, end: Arc::clone(&sink.end) }
+        let (waiting, end) = (Arc::clone(&sink.waiting), Arc::clone(&sink.end));
+        Self { client, partitions, run, policy, pushes, waiting, end }
     }
 
     /// Waits for pushes and appends up to `most` of them to `into`. False means that the session broke: what was
@@ -148,8 +167,13 @@ impl Session {
     pub fn poll_receive(&mut self, context: &mut Context<'_>, into: &mut Vec<Push>, most: usize) -> Poll<bool> {
         // Before looking, or an end in between would wake nobody.
         self.end.told.register(context.waker());
+        let before = into.len();
         match self.pushes.poll_recv_many(context, into, most) {
-            Poll::Ready(received) => Poll::Ready(received > 0 && !self.is_broken()),
+            Poll::Ready(received) => {
+                let bytes = into[before..].iter().map(Push::held_bytes).sum();
+                self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+                Poll::Ready(received > 0 && !self.is_broken())
+            }
             Poll::Pending if self.is_broken() => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
@@ -336,6 +360,37 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::MemoryStore;
+    use tidings_shared::Partitions;
+    use tidings_shared::keys::Namespace;
+
+    #[tokio::test]
+    async fn waiting_pushes_are_bounded_in_bytes() {
+        let (sink, pushes) = pushes();
+        let text = |bytes: usize| "x".repeat(bytes).into_boxed_str();
+        sink.push("c".into(), text(2 * PUSH_BYTES));
+        assert!(!sink.is_closed(), "one alone is taken, however large");
+        sink.push("c".into(), text(1));
+        assert!(sink.is_closed() && sink.end.behind.load(Ordering::Acquire));
+        drop(pushes);
+
+        let (sink, pushes) = super::pushes();
+        let client = MemoryStore::new(Namespace::default(), Partitions::ONE, Retention::default(), "gw".to_owned())
+            .connect(vec![Partition::FIRST])
+            .client;
+        let mut session = Session::new(client, vec![Partition::FIRST], ("run".into(), String::new()), &sink, pushes);
+        const SIZE: usize = 1 << 20;
+        let mut taken = Vec::new();
+        for _ in 0..2 * PUSH_BYTES / SIZE {
+            sink.push("c".into(), text(SIZE));
+            assert!(session.receive(&mut taken, 10).await, "what was taken leaves room");
+            taken.clear();
+        }
+        (0..PUSH_BYTES / SIZE).for_each(|_| sink.push("c".into(), text(SIZE)));
+        assert!(sink.is_closed());
+        while session.receive(&mut taken, 10).await {}
+        assert!(taken.len() < PUSH_BYTES / SIZE && session.is_behind());
+    }
 
     #[tokio::test]
     async fn nothing_comes_behind_a_gap() {
