@@ -125,6 +125,22 @@ async fn a_stream_ends_when_the_store_was_away_for_too_long() {
 }
 
 #[tokio::test]
+async fn a_poll_that_waits_is_answered_when_the_store_was_away_for_too_long() {
+    let stage = Linked::start(1, |setup| setup.with("stream.max_stale", "2s")).await;
+    let gateway = &stage.gateways[0];
+    let first: serde_json::Value = serde_json::from_str(&gateway.public_get("/v1/poll?topic=a").await.1).unwrap();
+    let cursor = first["cursor"].as_str().unwrap();
+    let url = format!("http://{}/v1/poll?topic=a&wait=55s&cursor={cursor}", gateway.public());
+    let poll = tokio::spawn(reqwest::get(url));
+    let waits = async || gateway.metrics().await.sum("tidings_connections", &[]) > 0.0;
+    eventually("the poll waits", PATIENCE, waits).await;
+    stage.cut_off(0);
+    eventually("it is answered", PATIENCE, async || poll.is_finished()).await;
+    let answer = poll.await.unwrap().unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (503, true));
+}
+
+#[tokio::test]
 async fn the_ending_stops_when_the_store_is_back() {
     let set = |setup: Setup| setup.with("stream.max_stale", "1500ms").with("drain.window", "5m");
     let stage = Linked::start(1, set).await;
@@ -210,7 +226,7 @@ async fn pages_of_a_gateway_that_is_cut_off_go_to_the_other() {
     })
     .await;
     balanced.stage.cut_off(0);
-    eventually("all are at the other", PATIENCE, async || balanced.connections(1).await == PAGES).await;
+    eventually("all are at the other", 2 * PATIENCE, async || balanced.connections(1).await == PAGES).await;
     balanced.assert_all_live().await;
     let tries: Vec<usize> = balanced.pages.iter().filter_map(|page| tries_until_live(page.record())).collect();
     let moved = balanced.pages.iter().filter(|page| goodbyes(page) > 0).count();
