@@ -4,13 +4,13 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisError, Value};
 use tidings_shared::store_url::Server;
 
-use super::access::{Access, failure};
+use super::access::{Access, command_failure};
 use super::map::Map;
 use crate::{Error, ErrorKind};
 
 /// The map as `node` knows it.
 pub(super) async fn map(access: &Access, node: &Server, config: &AsyncConnectionConfig) -> Result<Map, Error> {
-    let mut connection = access.connect(node, ProtocolVersion::RESP2, config).await?;
+    let (mut connection, _) = access.connect(node, ProtocolVersion::RESP2, config).await?;
     let read = match ask(&mut connection, "SHARDS").await {
         Ok(answer) => Map::of_shards(&answer, node, access.tls.is_some()),
         // Some hosted clusters allow or know only the older question.
@@ -22,9 +22,9 @@ pub(super) async fn map(access: &Access, node: &Server, config: &AsyncConnection
                     format!("{node} is no part of a cluster: use redis://"),
                 ));
             }
-            Err(error) => return Err(failure(node, error)),
+            Err(error) => return Err(command_failure(node, "CLUSTER SLOTS", error)),
         },
-        Err(error) => return Err(failure(node, error)),
+        Err(error) => return Err(command_failure(node, "CLUSTER SHARDS", error)),
     };
     let unknown = || Error::told(ErrorKind::Protocol, format!("{node} told its cluster's slots in an unknown form"));
     match read.ok_or_else(unknown)? {

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion};
+use redis::{AsyncConnectionConfig, ProtocolVersion};
 use tidings_shared::store_url::{RedisUrl, Server, Topology};
 use tokio::time::timeout;
 
 use super::access::Access;
 use super::map::Map;
+use super::peer::Peer;
 use super::tls::TlsFiles;
 use super::{cluster, sentinel};
 use crate::renewed::Renewed;
@@ -129,16 +130,40 @@ impl Primaries {
         protocol: ProtocolVersion,
         config: &AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, Error> {
-        let mut connection = self.inner.access.connect(server, protocol, config).await?;
+        Ok(self.reach(server, protocol, config).await?.0)
+    }
+
+    /// The same, and at which of its addresses the server was reached.
+    pub async fn reach(
+        &self,
+        server: &Server,
+        protocol: ProtocolVersion,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(MultiplexedConnection, Peer), Error> {
+        let (connection, peer) = self.inner.access.connect(server, protocol, config).await?;
+        Ok((self.verified(connection, server).await?, peer))
+    }
+
+    /// Connects to the same server at the same address again, whatever its name leads to by now.
+    pub async fn connect_to(
+        &self,
+        peer: &Peer,
+        protocol: ProtocolVersion,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, Error> {
+        let connection = self.inner.access.connect_to(peer, protocol, config).await?;
+        self.verified(connection, peer.server()).await
+    }
+
+    async fn verified(
+        &self,
+        mut connection: MultiplexedConnection,
+        server: &Server,
+    ) -> Result<MultiplexedConnection, Error> {
         if matches!(self.inner.topology, Topology::Sentinel { .. }) {
             sentinel::verify(&mut connection, server).await?;
         }
         Ok(connection)
-    }
-
-    /// A client of a server that keeps data, for those who pool connections; nobody makes sure that it is a primary.
-    pub fn client(&self, server: &Server, protocol: ProtocolVersion) -> Result<Client, Error> {
-        self.inner.access.client(server, protocol)
     }
 
     /// All servers that sentinels know of, also one that was the primary before and does not know yet that it is no more.

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion, RedisError, Value};
 use tidings_shared::store_url::Server;
 
-use super::access::{Access, failure};
+use super::access::{Access, command_failure};
 use crate::{Error, ErrorKind};
 
 /// The server that `sentinel` takes for the primary called `name`.
@@ -45,17 +45,18 @@ async fn ask<T: FromRedisValue>(
 ) -> Result<T, Error> {
     // Its login is another than that of the servers, so a refusal must say whose it is.
     let own = |error: Error| error.of("the sentinel");
-    let mut connection = access.connect(sentinel, ProtocolVersion::RESP2, config).await.map_err(own)?;
+    let (mut connection, _) = access.connect(sentinel, ProtocolVersion::RESP2, config).await.map_err(own)?;
     let answer: Result<T, RedisError> = redis::cmd("SENTINEL").arg(&question).query_async(&mut connection).await;
     answer.map_err(|error| match is_unknown_command(&error) {
         true => Error::told(ErrorKind::InvalidUrl, format!("{sentinel} is no sentinel")),
-        false => own(failure(sentinel, error)),
+        false => own(command_failure(sentinel, "SENTINEL", error)),
     })
 }
 
 /// Makes sure that `server` is a primary: a sentinel may not have noticed yet, and a replica takes no writes.
 pub(super) async fn verify(connection: &mut MultiplexedConnection, server: &Server) -> Result<(), Error> {
-    let role: Vec<Value> = redis::cmd("ROLE").query_async(connection).await.map_err(|error| failure(server, error))?;
+    let role: Vec<Value> =
+        redis::cmd("ROLE").query_async(connection).await.map_err(|error| command_failure(server, "ROLE", error))?;
     let role: Option<String> = role.first().and_then(|role| redis::from_redis_value_ref(role).ok());
     match role.as_deref() {
         Some("master") => Ok(()),

@@ -8,6 +8,7 @@ use redis::{ErrorKind as RedisKind, RedisError};
 use tidings_shared::script::PARTITIONS;
 use tidings_shared::store_url::Server;
 
+use super::refusal::Refusal;
 use crate::ErrorKind;
 
 /// What to do about an error.
@@ -42,6 +43,12 @@ impl Verdict {
     }
 
     fn of_code(code: &str, error: &RedisError, asked: &Server) -> Self {
+        match Refusal::of(code, error.detail().unwrap_or_default()) {
+            // It ends as soon as another client leaves.
+            Some(Refusal::Full) => return Self::Later,
+            Some(refusal) => return Self::Never(refusal.kind()),
+            None => {}
+        }
         match code {
             "MOVED" | "ASK" => match redirection(error, asked) {
                 Some((slot, to)) if code == "MOVED" => Self::Moved { slot, to },
@@ -54,9 +61,6 @@ impl Verdict {
             "TRYAGAIN" | "BUSY" | "OOM" | "MISCONF" | "NOREPLICAS" => Self::Later,
             // The number of partitions is another, or none is set: a beacon is to find out.
             PARTITIONS => Self::Never(ErrorKind::Unavailable),
-            "NOAUTH" | "WRONGPASS" | "NOPERM" | "WRONGTYPE" => Self::Never(ErrorKind::Refused),
-            // What the user of a script may not do in it has no code of its own.
-            "ERR" if error.detail().is_some_and(is_refusal) => Self::Never(ErrorKind::Refused),
             _ => Self::Never(ErrorKind::Protocol),
         }
     }
@@ -67,7 +71,7 @@ impl Verdict {
             // What rustls says of a certificate, ours or theirs, comes as bad data.
             RedisKind::Io if io_kind(error) == Some(io::ErrorKind::InvalidData) => Self::Never(ErrorKind::Refused),
             RedisKind::Io => Self::Elsewhere(ErrorKind::Unavailable),
-            RedisKind::AuthenticationFailed => Self::Never(ErrorKind::Refused),
+            RedisKind::AuthenticationFailed | RedisKind::RESP3NotSupported => Self::Never(ErrorKind::Refused),
             RedisKind::InvalidClientConfig => Self::Never(ErrorKind::InvalidUrl),
             _ => Self::Never(ErrorKind::Protocol),
         }
@@ -91,11 +95,6 @@ fn redirection(error: &RedisError, asked: &Server) -> Option<(u16, Server)> {
         host => host,
     };
     Some((slot, Server::new(host, port.parse().ok()?)))
-}
-
-/// As Redis 7.0 says it, and as all since do.
-fn is_refusal(detail: &str) -> bool {
-    detail.contains("user executing the script can't") || detail.contains("ACL failure in script")
 }
 
 fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
@@ -143,7 +142,18 @@ mod tests {
             ("NOPERM No permissions to access a key", refused.clone()),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", refused.clone()),
             ("ERR The user executing the script can't run this command or subcommand", refused.clone()),
-            ("ERR ACL failure in script: User a has no permissions to run the 'xadd' command", refused),
+            ("ERR ACL failure in script: User a has no permissions to run the 'xadd' command", refused.clone()),
+            ("ERR max number of clients reached", Verdict::Later),
+            ("ERR max number of clients + cluster connections reached", Verdict::Later),
+            ("ERR NOPERM User a has no permissions to run the 'select' command", refused.clone()),
+            ("NOPROTO unsupported protocol version", refused.clone()),
+            ("ERR unknown command 'HELLO', with args beginning with: '3' ", refused.clone()),
+            ("ERR Unknown Redis command called from script script: 5a, on @user_script:1.", refused.clone()),
+            ("ERR unknown subcommand 'SHARDS'. Try CLUSTER HELP.", refused.clone()),
+            ("ERR AUTH <password> called without any password configured", refused.clone()),
+            ("DENIED Redis is running in protected mode", refused),
+            ("ERR DB index is out of range", Verdict::Never(ErrorKind::InvalidUrl)),
+            ("ERR SELECT is not allowed in cluster mode", Verdict::Never(ErrorKind::InvalidUrl)),
             ("ERR something new", Verdict::Never(ErrorKind::Protocol)),
         ] {
             assert_eq!(verdict(answer), expected, "{answer}");

@@ -10,7 +10,7 @@ use tidings_shared::script::{self, Call};
 use tokio::time::{Instant, timeout_at};
 
 use super::link::Link;
-use crate::store::{Generation, Map, Primaries, Server, Verdict, failure};
+use crate::store::{Generation, Map, Primaries, Server, Verdict, command_failure, failure};
 use crate::{Error, ErrorKind};
 
 /// Owns the links to all primaries.
@@ -42,6 +42,16 @@ enum What<'a> {
     Publish(&'a Call),
     /// The arguments of an `HMGET`.
     Read(&'a [String]),
+}
+
+impl What<'_> {
+    /// The command's name, for errors.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Publish(_) => "EVALSHA",
+            Self::Read(_) => "HMGET",
+        }
+    }
 }
 
 /// An errand with its answer, or without if it has to go on.
@@ -227,7 +237,10 @@ impl Courier {
             }
             Verdict::Ask(to) => (Errand { sent_to: Some(to), ..errand }, None),
             Verdict::Teach => (Errand { whole: true, ..errand }, None),
-            Verdict::Elsewhere(_) | Verdict::Later | Verdict::Never(_) => (errand, Some(Err(failure(server, error)))),
+            Verdict::Elsewhere(_) | Verdict::Later | Verdict::Never(_) => {
+                let error = command_failure(server, errand.what.command(), error);
+                (errand, Some(Err(error)))
+            }
         }
     }
 

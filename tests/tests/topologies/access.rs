@@ -147,8 +147,8 @@ async fn login_of_the_sentinels(server: Server) {
     }
     for (wrong, word) in [
         ("", "NOAUTH"),
-        ("?sentinel_password=secret", "authentication failed"),
-        ("?sentinel_user=nobody&sentinel_password=watch", "authentication failed"),
+        ("?sentinel_password=secret", "WRONGPASS"),
+        ("?sentinel_user=nobody&sentinel_password=watch", "WRONGPASS"),
     ] {
         let url = format!("{url}{wrong}");
         let error = once(&url).connect().await.unwrap_err();

@@ -108,8 +108,8 @@ impl RedisClient {
     pub(in crate::store) async fn backfill(&self, asked: Asked<'_>) -> Result<History, StoreError> {
         let what = "reading a backfill";
         let node = &self.node;
-        let mut pooled = node.backfills.get().await.map_err(|e| StoreError::new(what, e))?;
-        self.read(asked, (node, &mut pooled), what).await
+        let mut pooled = node.backfills.get(what).await?;
+        self.read(asked, (node, pooled.as_mut()), what).await
     }
 
     async fn read(
@@ -135,8 +135,8 @@ impl RedisClient {
         let what = "reading the journal";
         let call = script::missed(&self.options.namespace.keys(partition), after, up_to, PAGE);
         let node = &self.node;
-        let mut pooled = node.backfills.get().await.map_err(|e| StoreError::new(what, e))?;
-        let read = self.scripts.invoke(&self.scripts.missed, &call, (node, &mut pooled)).await;
+        let mut pooled = node.backfills.get(what).await?;
+        let read = self.scripts.invoke(&self.scripts.missed, &call, (node, pooled.as_mut())).await;
         let answer: JournalAnswer = read.map_err(|error| node.failed(what, error))?;
         read_missed(answer, self.options.without)
     }

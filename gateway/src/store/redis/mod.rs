@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `node` | the connections to one primary |
+//! | `backfills` | more connections to it, for large answers |
 //! | `pushes` | what such a connection brings without being asked |
 //! | `claim` | that the namespace has as many partitions as this gateway goes by |
 //! | `marks` | what earlier beacons left in each partition, to notice history that goes back |
@@ -13,6 +14,7 @@
 //! | `answers` | what the scripts answer |
 
 mod answers;
+mod backfills;
 mod claim;
 mod client;
 mod fence;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::{Manager, Pool};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError};
 use tidings_publisher::store::{Primaries, Server, Verdict, failure, one_by_one};
 use tokio::time::timeout;
 
+use super::backfills::Backfills;
 use super::pushes::{Leaving, accept};
 use super::{CONNECT, CONNECTING};
 use crate::store::session::{PushSink, StoreError};
@@ -16,8 +16,6 @@ use crate::without::{Mechanism, Without};
 
 /// How long a request may take before the session counts as broken.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Connections for backfills, which can be large: an answer of megabytes must not keep beacons and resumes waiting.
-const BACKFILLS: usize = 2;
 
 /// One primary: a connection for subscriptions and the pushes they bring, one for short requests, some for backfills.
 pub(super) struct Node {
@@ -31,7 +29,7 @@ pub(super) struct Node {
     /// Its `maxmemory-policy`.
     pub(super) policy: String,
     pub(super) requests: MultiplexedConnection,
-    pub(super) backfills: Pool,
+    pub(super) backfills: Backfills,
     subscriber: MultiplexedConnection,
     /// Whether channels are those of a cluster.
     sharded: bool,
@@ -71,18 +69,14 @@ impl Node {
                 _ => accept(&sink, &leaving, push),
             }
         });
-        let connect = async |config| {
-            let connected = primaries.connect(server, ProtocolVersion::RESP3, config).await;
-            connected.map_err(|error| StoreError::new(what, error))
-        };
-        let subscriber = connect(&pushing).await?;
-        let mut requests = connect(&config).await?;
+        let connecting = |error| StoreError::new(what, error);
+        let (subscriber, peer) = primaries.reach(server, ProtocolVersion::RESP3, &pushing).await.map_err(connecting)?;
+        // At the same address: another one of the name may be another server.
+        let mut requests = primaries.connect_to(&peer, ProtocolVersion::RESP3, &config).await.map_err(connecting)?;
         let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut requests).await.map_err(failed)?;
         let run: String = info.get("run_id").ok_or_else(|| StoreError::new(what, "INFO tells no run_id"))?;
         let replid: String = info.get("master_replid").unwrap_or_default();
-        let client = primaries.client(server, ProtocolVersion::RESP3).map_err(|error| StoreError::new(what, error))?;
-        let manager = Manager::new_with_config(client.get_connection_info().clone(), config).map_err(failed)?;
-        let backfills = Pool::builder(manager).max_size(BACKFILLS).build().map_err(|e| StoreError::new(what, e))?;
+        let backfills = Backfills::new(primaries.clone(), peer, config)?;
         Ok(Self {
             server: server.clone(),
             reign: format!("{run} {replid}").into(),
