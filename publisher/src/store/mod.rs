@@ -5,6 +5,7 @@
 //! | `primaries` | the handle: which server serves a slot now, and connections to it |
 //! | `access`, `tls` | how one server is connected to: login, database, certificates |
 //! | `peer` | the addresses of a name, and connecting to the first that answers |
+//! | `name` | noticing that a name leads to another address |
 //! | `map` | which server serves which slot, read from what a cluster answers; pure |
 //! | `sentinel`, `cluster` | the questions that bring a map |
 //! | `sharded` | subscribing to channels of a cluster |
@@ -14,6 +15,7 @@
 mod access;
 mod cluster;
 mod map;
+mod name;
 mod peer;
 mod primaries;
 mod refusal;
@@ -24,6 +26,7 @@ mod verdict;
 
 pub use access::{command_failure, failure};
 pub use map::Map;
+pub use name::NameWatch;
 pub use peer::Peer;
 pub use primaries::{Generation, Primaries};
 pub use sharded::one_by_one;

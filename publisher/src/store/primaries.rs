@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::access::Access;
 use super::map::Map;
-use super::peer::Peer;
+use super::peer::{Peer, resolve};
 use super::tls::TlsFiles;
 use super::{cluster, sentinel};
 use crate::renewed::Renewed;
@@ -153,6 +153,23 @@ impl Primaries {
     ) -> Result<MultiplexedConnection, Error> {
         let connection = self.inner.access.connect_to(peer, protocol, config).await?;
         self.verified(connection, peer.server()).await
+    }
+
+    /// Whether the name of this peer decides which server it is. In a cluster and behind sentinels
+    /// the servers decide; an address leads nowhere else.
+    pub fn follows_name(&self, peer: &Peer) -> bool {
+        self.inner.topology == Topology::Standalone && !peer.is_literal()
+    }
+
+    /// Whether the name of this peer still leads to its address. Fails if the look-up does.
+    pub async fn leads_to(&self, peer: &Peer) -> Result<bool, Error> {
+        let answer = resolve(peer.server()).await?;
+        Ok(answer.iter().any(|address| address.ip() == peer.address().ip()))
+    }
+
+    /// How the servers that keep data are connected to.
+    pub(super) fn access(&self) -> &Access {
+        &self.inner.access
     }
 
     async fn verified(

@@ -4,20 +4,21 @@
 //! answered, every event of the partition from before it has arrived too.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
 use std::time::Duration;
 
 use ::redis::{Msg, PushInfo, PushKind};
 use tidings_shared::script::{self, Span};
 use tidings_shared::{Address, Count, Cursor, Id, Partition, Partitions};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::history::History;
 use super::slice::{Arrived, Slice, Step};
 use super::wire::{ANSWER, Wire};
 use super::{Follow, Line, Reason};
 use crate::backoff::Backoff;
-use crate::store::{Generation, Primaries, RedisUrl, Server};
+use crate::store::{Generation, NameWatch, Primaries, RedisUrl, Server};
 use crate::{Error, ErrorKind};
 
 /// What is followed in Redis.
@@ -45,6 +46,33 @@ struct Wires {
     /// What all of them bring. Without a bound: what Redis sent is told, however slow the terminal.
     pushes: UnboundedReceiver<PushInfo>,
     next_check: Instant,
+    /// Over the name of a single server.
+    name: Option<NameWatch>,
+}
+
+/// What happens on the connections.
+enum Happening {
+    Push(PushInfo),
+    Ended,
+    /// The name of the server leads to another address.
+    Moved,
+    CheckDue,
+}
+
+impl Wires {
+    async fn next(&mut self) -> Happening {
+        let moved = async {
+            match &mut self.name {
+                Some(name) => name.moved().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            push = self.pushes.recv() => push.map_or(Happening::Ended, Happening::Push),
+            () = moved => Happening::Moved,
+            () = sleep_until(self.next_check) => Happening::CheckDue,
+        }
+    }
 }
 
 /// How often the connection is proved to be alive.
@@ -110,10 +138,11 @@ impl RedisTail {
                 self.come_back().await?;
                 continue;
             };
-            match timeout_at(wires.next_check, wires.pushes.recv()).await {
-                Ok(Some(push)) => self.take(push),
-                Ok(None) => self.lose("the connection to Redis is lost"),
-                Err(_) => {
+            match wires.next().await {
+                Happening::Push(push) => self.take(push),
+                Happening::Ended => self.lose("the connection to Redis is lost"),
+                Happening::Moved => self.lose("the name of the server leads to another address"),
+                Happening::CheckDue => {
                     if let Err(error) = self.check().await {
                         self.lose(&error.to_string());
                     }
@@ -159,7 +188,8 @@ impl RedisTail {
             self.show(at, steps);
         }
         self.partitions = Some(partitions);
-        self.wires = Some(Wires { of, pushes, next_check: Instant::now() + CHECK });
+        let name = of.first().map(|wire| NameWatch::begin(&self.primaries, &wire.peer));
+        self.wires = Some(Wires { of, pushes, next_check: Instant::now() + CHECK, name });
         let topics: Vec<String> =
             self.slices.iter().flat_map(|slice| &slice.addresses).map(Address::to_string).collect();
         self.control("tidings.ready", serde_json::json!({ "topics": topics }).to_string());
@@ -249,7 +279,7 @@ impl RedisTail {
                 Count::Unset => {}
                 _ => return Err(Error::told(ErrorKind::Unavailable, CHANGING)),
             }
-            let Wire { connection, server } = wire;
+            let Wire { connection, server, .. } = wire;
             let end = History::read(connection, server, call).await?.end;
             // All that was published before the answer has arrived by now: tell it first.
             if let Ok(push) = wires.pushes.try_recv() {

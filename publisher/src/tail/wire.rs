@@ -8,7 +8,7 @@ use tidings_shared::keys::Keys;
 use tidings_shared::{Count, script};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::store::{Primaries, Server, failure, one_by_one};
+use crate::store::{Peer, Primaries, Server, failure, one_by_one};
 use crate::{Error, ErrorKind};
 
 /// How long an answer may take.
@@ -19,6 +19,7 @@ pub(super) const ANSWER: Duration = Duration::from_secs(5);
 pub(super) struct Wire {
     pub connection: MultiplexedConnection,
     pub server: Server,
+    pub peer: Peer,
 }
 
 impl Wire {
@@ -34,8 +35,8 @@ impl Wire {
             Some(pushes) => config.set_push_sender(pushes.clone()),
             None => config,
         };
-        let connection = primaries.connect(server, ProtocolVersion::RESP3, &config).await?;
-        Ok(Self { connection, server: server.clone() })
+        let (connection, peer) = primaries.reach(server, ProtocolVersion::RESP3, &config).await?;
+        Ok(Self { connection, server: server.clone(), peer })
     }
 
     /// Subscribes; from the answer on, nothing on these channels is missed.

@@ -1,5 +1,6 @@
 //! The one connection to a server that all publishes share, and its renewal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -7,7 +8,7 @@ use ::redis::{AsyncConnectionConfig, ProtocolVersion, RedisResult};
 
 use crate::Error;
 use crate::renewed::{Generation, Renewed};
-use crate::store::{Primaries, Server, failure};
+use crate::store::{NameWatch, Primaries, Server, failure};
 
 /// Owns the connection. Requests share it, so they pipeline; whoever finds it broken discards it, and the next request
 /// opens another.
@@ -16,7 +17,14 @@ pub(crate) struct Link {
     primaries: Primaries,
     config: AsyncConnectionConfig,
     script: &'static str,
-    open: Renewed<MultiplexedConnection>,
+    open: Renewed<Open>,
+}
+
+/// A connection, and the watch over the name by which it was opened.
+#[derive(Clone)]
+struct Open {
+    connection: MultiplexedConnection,
+    name: Arc<NameWatch>,
 }
 
 /// How many requests may wait to be written before callers wait for their turn.
@@ -35,19 +43,28 @@ impl Link {
     /// The connection and its generation; opens one if there is none. Right after a failure to connect, and for a
     /// jittered while, all are told of that failure instead of trying themselves.
     pub(crate) async fn connection(&self) -> Result<(MultiplexedConnection, Generation), Error> {
-        self.open.get(|| Box::pin(self.open())).await
+        loop {
+            let (open, generation) = self.open.get(|| Box::pin(self.open())).await?;
+            if !open.name.has_moved() {
+                return Ok((open.connection, generation));
+            }
+            self.open.discard(generation).await;
+        }
     }
 
     /// Opens a connection and teaches the server the publish script. Doing that first keeps pipelines in order: else,
     /// right after a start of the server, a script that another client brings in the middle of one would make its rest
     /// succeed before its beginning. It also shows at once whether the server wants a password.
-    async fn open(&self) -> Result<MultiplexedConnection, Error> {
-        let mut open = self.primaries.connect(&self.server, ProtocolVersion::RESP2, &self.config).await?;
-        let taught: RedisResult<()> = ::redis::cmd("SCRIPT").arg("LOAD").arg(self.script).exec_async(&mut open).await;
+    async fn open(&self) -> Result<Open, Error> {
+        let reached = self.primaries.reach(&self.server, ProtocolVersion::RESP2, &self.config).await;
+        let (mut connection, peer) = reached?;
+        let taught: RedisResult<()> =
+            ::redis::cmd("SCRIPT").arg("LOAD").arg(self.script).exec_async(&mut connection).await;
+        let open = || Open { connection, name: Arc::new(NameWatch::begin(&self.primaries, &peer)) };
         match taught {
             // A user who may run scripts but not load them: publishing falls back to sending the script.
-            Err(error) if error.code() == Some("NOPERM") => Ok(open),
-            taught => taught.map(|()| open).map_err(|error| failure(&self.server, error)),
+            Err(error) if error.code() == Some("NOPERM") => Ok(open()),
+            taught => taught.map(|()| open()).map_err(|error| failure(&self.server, error)),
         }
     }
 
