@@ -45,6 +45,14 @@ pub struct Call {
 }
 
 impl Call {
+    /// Of an attaching [`beacon`] with `hold_ms`: the gateway has left the server with this `run_id`
+    /// to come here. Only so it ends a [fence](fence_for) that was raised for that server before
+    /// its time.
+    pub fn coming_from(mut self, run: &str) -> Self {
+        self.args.push(run.to_owned());
+        self
+    }
+
     /// Of a [`history`] [after](Span::After) an id: reads each address after an id of its own in place of that; none of
     /// them: all after that one.
     pub fn after_each(mut self, each: &[Id]) -> Self {
@@ -237,6 +245,18 @@ pub fn claim(keys: &Keys, claim: Claim) -> Call {
 /// its publish script refuses, as if it were a replica already. The first beacon of a gateway that attaches ends it.
 pub fn fence(keys: &Keys) -> (String, &'static str, &'static str) {
     (keys.epoch(), "fenced", "1")
+}
+
+/// The arguments of the `HSET` by which a server takes nothing more because its name leads to the
+/// one with `run_id` `run` now. Until then, in milliseconds since 1970 by the clock of the fenced
+/// server, its beacons fail too. After that the first beacon that attaches ends it, as somebody may
+/// have moved the name back, and begins another epoch.
+pub fn fence_for(keys: &Keys, run: &str, until_ms: u64) -> [String; 7] {
+    let (key, field, value) = fence(keys);
+    let until = until_ms.to_string();
+    let words = [field, value, "fenced_until", &until, "fenced_for", run].map(str::to_owned);
+    let [a, b, c, d, e, f] = words;
+    [key, a, b, c, d, e, f]
 }
 
 /// What [`history`] asks for.

@@ -5,7 +5,8 @@
 --   age, journal entries, count of partitions ('': whichever it is), for how long no other count may be claimed;
 --   then, or nothing, the mark to leave: its number, for how long it is kept, epoch, number and end of the last mark whose
 --   beacon was answered ('': none yet), epochs that the gateway has left, each with a blank before and after it (all of
---   these are '' where no mark is left); then, or nothing, for how long the gateway holds its retention in force
+--   these are '' where no mark is left); then, or nothing, for how long the gateway holds its retention in force;
+--   then, or nothing, the run id of the server that the gateway has left to come here ('': none)
 -- Answers: epoch, last id of the journal; an error PARTITIONS where the count is another, or none is set
 --   With a mark also: when it ends, 1 if it cannot be known whether the history is still the one of the last mark
 --   With a hold also: events, age, and journal entries that are in force; the two before are '' where no mark is left
@@ -21,7 +22,8 @@ end
 -- Marks are fields of the hash, named as the channel of their gateway is: no key of their own can expire or be evicted.
 local mark = string.match(ARGV[1], '}:(b:.*)$')
 local marks, holds = (ARGV[11] or '') ~= '', ARGV[17] ~= nil
-local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions', mark, 'far')
+local kept = redis.call('HMGET', KEYS[2], 'epoch', 'run', 'age', 'replid', 'partitions', mark, 'far',
+  'fenced', 'fenced_until', 'fenced_for')
 -- An epoch that no gateway could have written is none, or no gateway could attach as long as it stands there.
 local digits = string.match(kept[1] or '', '^%w+$')
 if kept[1] and not (digits and #digits <= 5 and string.lower(digits) == digits and tonumber(digits, 36) < 2 ^ 24) then
@@ -52,6 +54,16 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 local now = redis.call('TIME')
 local ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
+-- The name of this server leads to another one, or did. What is published there is not here. Once
+-- a resolver that is behind can no longer be the reason to come here, or by a gateway that has left
+-- that other server, it is taken again, as another history.
+local fenced_until = kept[8] == '1' and tonumber(kept[9] or '')
+if fenced_until then
+  local is_back = kept[10] and kept[10] ~= '' and kept[10] == ARGV[18]
+  if not (attaching and (is_back or fenced_until <= tonumber(ms))) then
+    return redis.error_reply('READONLY the name of this server leads to another one')
+  end
+end
 local other_server = ARGV[4] ~= '' and (kept[2] and kept[2] ~= ARGV[4] or kept[4] and kept[4] ~= replid)
 local longer = attaching and kept[3] and tonumber(ARGV[7]) > tonumber(kept[3]) or not kept[3]
 -- The same server may have another history too: SWAPDB, RESTORE and DEBUG RELOAD put a copy in the place of the data. A
@@ -68,7 +80,7 @@ if marks and epoch then
     went_back = not unsure and found < tonumber(ARGV[14]) or journal and above(ARGV[2], journal)
   end
 end
-if not epoch or not journal or other_server or longer or went_back then
+if not epoch or not journal or other_server or longer or went_back or fenced_until then
   epoch = ARGV[3]
 end
 if epoch ~= kept[1] or kept[2] ~= ARGV[4] or kept[4] ~= replid or attaching then
@@ -103,10 +115,11 @@ if holds then
     end
   end
   if attaching or not kept[3] then
-    redis.call('HSET', KEYS[2], 'fenced', '0')
+    redis.call('HSET', KEYS[2], 'fenced', '0', 'fenced_until', '')
   end
 elseif attaching or not kept[3] then
-  redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8], 'fenced', '0')
+  redis.call('HSET', KEYS[2], 'events', ARGV[6], 'age', ARGV[7], 'journal', ARGV[8], 'fenced', '0',
+    'fenced_until', '')
 end
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[2], 'until', string.format('%.0f', tonumber(ms) + tonumber(ARGV[10])))

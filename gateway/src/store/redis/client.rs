@@ -24,6 +24,8 @@ const PAGE: u64 = 5_000;
 #[derive(Clone)]
 pub struct RedisClient {
     node: Arc<Node>,
+    /// The `run_id` of the server that was left for this one, because its name leads here now.
+    left: Option<Arc<str>>,
     options: Arc<RedisOptions>,
     scripts: Arc<Scripts>,
     claim: Arc<Claim>,
@@ -40,12 +42,12 @@ impl std::fmt::Debug for RedisClient {
 
 impl RedisClient {
     pub(super) fn new(
-        node: Node,
+        (node, left): (Node, Option<Arc<str>>),
         options: Arc<RedisOptions>,
         (scripts, claim, marks): (Arc<Scripts>, Arc<Claim>, Arc<Marks>),
         watched: Watched,
     ) -> Self {
-        Self { node: Arc::new(node), options, scripts, claim, marks, _watched: Arc::new(watched) }
+        Self { node: Arc::new(node), left, options, scripts, claim, marks, _watched: Arc::new(watched) }
     }
 
     pub(in crate::store) async fn subscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
@@ -78,6 +80,7 @@ impl RedisClient {
             mark: (!without.lacks(Mechanism::Marks)).then(|| next.mark(self.options.mark_keep_ms())),
         };
         let call = script::beacon(&self.options.namespace.keys(partition), beacon);
+        let call = call.coming_from(self.left.as_deref().unwrap_or_default());
         let what = "sending a beacon";
         let mut requests = node.requests.clone();
         let sent = self.scripts.invoke(&self.scripts.beacon, &call, (node, &mut requests)).await;

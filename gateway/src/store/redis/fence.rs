@@ -5,7 +5,7 @@
 //! gateway that has left it tells its connections to refetch: that covers what it took before, not what it takes later. So
 //! first it is told to take nothing more, and publishers that are refused there look for the primary anew.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,16 +17,18 @@ use tidings_shared::script;
 use tokio::time::timeout;
 
 use super::RedisOptions;
+use super::left::LeftServer;
 use super::node::Node;
 use crate::without::Mechanism;
 
 /// How long it may take: a server that is gone needs no fence, and nobody should wait for one that may be.
-const LIMIT: Duration = Duration::from_millis(500);
+pub(super) const LIMIT: Duration = Duration::from_millis(500);
 
 /// Remembers which server was the primary.
 #[derive(Debug, Default)]
 pub(super) struct Fence {
     before: Mutex<Option<Server>>,
+    left: LeftServer,
 }
 
 /// How somebody knows that a server was the primary before.
@@ -43,7 +45,17 @@ impl Fence {
     /// The primary is now this one, as it has proved. Those before it, if they still take themselves for one, will refuse
     /// all publishes when this returns: the one that was seen, and any that sentinels know of, as a gateway that is new
     /// has seen none.
-    pub(super) async fn moved(&self, primaries: &Primaries, node: &Node, options: &RedisOptions) {
+    ///
+    /// Returns the `run_id` of the server that was left because its name leads to `node` now.
+    pub(super) async fn moved(&self, primaries: &Primaries, node: &Node, options: &RedisOptions) -> Option<Arc<str>> {
+        if primaries.follows_name(&node.peer) && !options.without.lacks(Mechanism::Fence) {
+            return self.left.follow(primaries, node, options).await;
+        }
+        self.fence_replaced(primaries, node, options).await;
+        None
+    }
+
+    async fn fence_replaced(&self, primaries: &Primaries, node: &Node, options: &RedisOptions) {
         // In a cluster servers tell each other who the primaries are, and one that hears from nobody takes no writes.
         if !matches!(primaries.topology(), Topology::Sentinel { .. }) || options.without.lacks(Mechanism::Fence) {
             return;

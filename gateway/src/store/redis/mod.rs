@@ -8,6 +8,7 @@
 //! | `claim` | that the namespace has as many partitions as this gateway goes by |
 //! | `marks` | what earlier beacons left in each partition, to notice history that goes back |
 //! | `fence` | that a server which was the primary takes nothing more |
+//! | `left` | that a server whose name leads elsewhere takes nothing more |
 //! | `watch` | noticing that another server has become the primary, however well the connections look |
 //! | `scripts` | the scripts, as a server is asked to run them |
 //! | `client` | requests to one primary |
@@ -18,6 +19,7 @@ mod backfills;
 mod claim;
 mod client;
 mod fence;
+mod left;
 mod marks;
 mod node;
 mod pushes;
@@ -41,7 +43,7 @@ use self::node::Node;
 use self::scripts::Scripts;
 use self::watch::Watch;
 use super::session::{self, Attempt, Client, Session, StoreError};
-use crate::without::Without;
+use crate::without::{Mechanism, Without};
 
 pub use self::client::RedisClient;
 
@@ -192,13 +194,17 @@ impl RedisStore {
         let (sink, pushes) = session::pushes();
         let without = self.options.without;
         let node = Node::open(&self.primaries, server, &sink, without).await?;
-        self.fence.moved(&self.primaries, &node, &self.options).await;
+        let left = self.fence.moved(&self.primaries, &node, &self.options).await;
         let process = (Arc::clone(&node.reign), node.policy.clone());
         let slots = partitions.iter().map(|partition| self.slot(*partition)).collect();
         let watch = self.watch.get_or_init(|| Watch::begin(self.primaries.clone(), without));
-        let watched = watch.over(slots, server.clone(), sink.clone());
+        let follows_name = self.primaries.follows_name(&node.peer) && !without.lacks(Mechanism::Watch);
+        let watched = match follows_name {
+            true => Watch::over_name(&self.primaries, &node.peer, sink.clone()),
+            false => watch.over(slots, server.clone(), sink.clone()),
+        };
         let shared = (Arc::clone(&self.scripts), Arc::clone(&self.claim), Arc::clone(&self.marks));
-        let client = RedisClient::new(node, Arc::clone(&self.options), shared, watched);
+        let client = RedisClient::new((node, left), Arc::clone(&self.options), shared, watched);
         Ok(Session::new(Client::Redis(client), partitions, process, &sink, pushes))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError};
-use tidings_publisher::store::{Primaries, Server, Verdict, failure, one_by_one};
+use tidings_publisher::store::{Peer, Primaries, Server, Verdict, failure, one_by_one};
 use tokio::time::timeout;
 
 use super::backfills::Backfills;
@@ -20,6 +20,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// One primary: a connection for subscriptions and the pushes they bring, one for short requests, some for backfills.
 pub(super) struct Node {
     pub(super) server: Server,
+    /// At which of its addresses it was reached.
+    pub(super) peer: Peer,
     /// Which process it is.
     pub(super) run: String,
     /// The same, and which of its times as a primary this is.
@@ -76,9 +78,10 @@ impl Node {
         let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut requests).await.map_err(failed)?;
         let run: String = info.get("run_id").ok_or_else(|| StoreError::new(what, "INFO tells no run_id"))?;
         let replid: String = info.get("master_replid").unwrap_or_default();
-        let backfills = Backfills::new(primaries.clone(), peer, config)?;
+        let backfills = Backfills::new(primaries.clone(), peer.clone(), config)?;
         Ok(Self {
             server: server.clone(),
+            peer,
             reign: format!("{run} {replid}").into(),
             run,
             continued: info.get("master_replid2").unwrap_or_default(),

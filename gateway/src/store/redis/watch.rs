@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_publisher::store::{Map, Primaries, Server, Topology};
+use tidings_publisher::store::{Map, NameWatch, Peer, Primaries, Server, Topology};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -53,6 +53,16 @@ impl Watch {
     pub(super) fn over(&self, slots: Vec<u16>, server: Server, sink: PushSink) -> Watched {
         let task = self.asking.is_some().then(|| Task(tokio::spawn(compare(self.maps.clone(), slots, server, sink))));
         Watched { _task: task }
+    }
+
+    /// Closes the session when the name of its server leads to another address.
+    pub(super) fn over_name(primaries: &Primaries, peer: &Peer, sink: PushSink) -> Watched {
+        let mut name = NameWatch::begin(primaries, peer);
+        let task = Task(tokio::spawn(async move {
+            name.moved().await;
+            sink.close("the name of the server leads to another address now");
+        }));
+        Watched { _task: Some(task) }
     }
 }
 
