@@ -11,6 +11,7 @@
 //! | [`publish`], [`record`], [`oracle`] | what was published, what each client saw, and whether that keeps promise 1 |
 //! | [`faults`] | the incidents of production, each with what shows that it is one, and what comes of them |
 //! | [`certificate`] | a certificate that is renewed, or broken |
+//! | [`hosts`] | names that lead where the test says |
 //! | [`network`], [`process`], [`port`], [`metrics`], [`wait`] | small parts of these |
 //!
 //! A harness panics when its own means fail: that is a failed test, with the reason in the message.
@@ -21,6 +22,7 @@ pub mod conduct;
 pub mod faults;
 pub mod front;
 pub mod gateway;
+pub mod hosts;
 pub mod http;
 pub mod lines;
 pub mod metrics;
@@ -39,6 +41,7 @@ pub mod wait;
 pub use certificate::Certificate;
 pub use client::Client;
 pub use gateway::{Gateway, Setup};
+pub use hosts::Hosts;
 pub use oracle::Oracle;
 pub use poller::Poller;
 pub use proxy::Proxy;

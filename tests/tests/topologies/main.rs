@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod faults;
 mod gateway;
+mod name;
 mod publisher;
 mod sentinel;
 mod tail;

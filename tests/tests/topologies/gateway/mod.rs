@@ -27,8 +27,8 @@ const TOPICS: usize = 40;
 const CONVERGED: Duration = Duration::from_secs(10);
 
 /// Two gateways over a topology, clients of theirs, and a publisher.
-struct Stage {
-    gateways: Vec<Gateway>,
+pub(super) struct Stage {
+    pub(super) gateways: Vec<Gateway>,
     oracle: Arc<Oracle>,
     source: Source,
     topics: Vec<String>,
@@ -36,11 +36,11 @@ struct Stage {
 }
 
 impl Stage {
-    async fn over(url: &str, partitions: Partitions) -> Self {
+    pub(super) async fn over(url: &str, partitions: Partitions) -> Self {
         Self::of(Setup::redis(url), Publisher::builder(url), partitions).await
     }
 
-    async fn of(gateways: Setup, publisher: Builder, partitions: Partitions) -> Self {
+    pub(super) async fn of(gateways: Setup, publisher: Builder, partitions: Partitions) -> Self {
         let gateways = gateways.with("stream.resync_spread", "0s").start_many(2).await;
         let oracle = Oracle::of(partitions);
         let publisher = publisher.retries(30).timeout(Duration::from_secs(1)).connect().await.unwrap();
@@ -55,7 +55,7 @@ impl Stage {
     }
 
     /// Publishes to all topics in turn, from before the fault until it is over and a while longer.
-    async fn publish_through<T>(&self, fault: impl Future<Output = T>) -> T {
+    pub(super) async fn publish_through<T>(&self, fault: impl Future<Output = T>) -> T {
         let (over, mut told) = watch::channel(false);
         let publishing = async {
             let mut after = 0;
@@ -104,8 +104,15 @@ impl Stage {
         self.assert_converged().await;
     }
 
+    /// Something was neither delivered nor resynced.
+    pub(super) async fn assert_lost(&self) {
+        let records = self.clients.iter().map(Client::record);
+        let verdict = self.oracle.settle(records, CONVERGED).await;
+        assert!(verdict.lost > 0, "{verdict}");
+    }
+
     /// Nothing was neither delivered nor resynced.
-    async fn assert_converged(&self) {
+    pub(super) async fn assert_converged(&self) {
         let records = self.clients.iter().map(Client::record);
         let begun = std::time::Instant::now();
         let verdict = self.oracle.settle(records, CONVERGED).await;
