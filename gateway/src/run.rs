@@ -96,7 +96,7 @@ pub async fn run(
         store,
         reader,
         metrics,
-        life: Lifecycle::default(),
+        life: Lifecycle::new(config.beacon.interval),
         limits,
         origins: config.cors.origins.clone(),
         sockets,

@@ -297,9 +297,25 @@ impl Gateway {
         self.running().as_mut().is_some_and(|process| process.ended().is_none())
     }
 
-    /// Waits until it is ready to take connections.
+    /// Waits until it is ready to take connections, and its store works.
     pub async fn ready(&self) {
-        eventually("the gateway is ready", PATIENCE, async || self.admin_get("/readyz").await.0 == 200).await;
+        eventually("the gateway is ready", PATIENCE, async || self.works().await).await;
+    }
+
+    /// Whether it is ready to take connections, and its store works.
+    pub async fn works(&self) -> bool {
+        self.strict_readiness().await.0 == 200
+    }
+
+    /// Waits until it has noticed that its store does not work, or not all of it.
+    pub async fn degraded(&self) {
+        let is_degraded = async || self.strict_readiness().await.0 == 503;
+        eventually("the gateway is degraded", PATIENCE, is_degraded).await;
+    }
+
+    /// Its readiness, which follows its store: status and body.
+    pub async fn strict_readiness(&self) -> (u16, String) {
+        self.admin_get("/readyz?strict=1").await
     }
 
     /// A GET of the admin listener: status and body; status 0 if it does not answer.

@@ -237,7 +237,7 @@ impl Fire {
             Fault::StoreLinkFrozen => {
                 self.links[hit].freeze(if self.draw.bool() { Way::Up } else { Way::Down });
                 let gateway = &self.gateways[hit];
-                eventually("it notices", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+                gateway.degraded().await;
                 self.links[hit].thaw();
             }
             Fault::StoreLinkCutMidway => {

@@ -19,6 +19,7 @@ pub(super) struct Link {
     reads: Counts,
     reconnects: Counter,
     noeviction: Gauge,
+    degraded: Gauge,
 }
 
 impl Link {
@@ -30,6 +31,11 @@ impl Link {
             reads: counts::<Read>(r, "store_reads", "Round trips to the store for history"),
             reconnects: add(r, "store_reconnects", "Times that the link to the store was made anew"),
             noeviction: add(r, "noeviction", "Whether the store keeps what it was given: 1 or 0"),
+            degraded: add(
+                r,
+                "degraded",
+                "Whether a partition's link does not work, or its last beacon is overdue: 1 or 0",
+            ),
         }
     }
 }
@@ -53,6 +59,11 @@ impl Metrics {
     /// Adds a link to the store that was made anew.
     pub fn add_store_reconnect(&self) {
         self.0.link.reconnects.inc();
+    }
+
+    /// Sets whether some partition does not work.
+    pub fn set_degraded(&self, on: bool) {
+        self.0.link.degraded.set(on.into());
     }
 
     /// Sets whether the store's policy keeps what it was given.

@@ -43,6 +43,7 @@ fn known_series_are_there_before_anything_happens() {
         "store_reconnects_total",
         "publish_to_dispatch_seconds_count",
         "noeviction",
+        "degraded",
         "tls_reload_failures_total",
         "tls_not_after_seconds",
     ] {
@@ -80,6 +81,7 @@ fn each_method_feeds_its_series() {
     fed.set_reader_lag(Duration::from_millis(250));
     fed.observe_publish_to_dispatch(Duration::from_millis(3));
     fed.set_noeviction(true);
+    fed.set_degraded(true);
     fed.add_tls_reload_failure();
     fed.set_tls_not_after(Duration::from_secs(1_900_000_000));
     for (series, expected) in [
@@ -104,6 +106,7 @@ fn each_method_feeds_its_series() {
         ("publish_to_dispatch_seconds_bucket{le=\"0.0025\"}", "0"),
         ("publish_to_dispatch_seconds_bucket{le=\"0.005\"}", "1"),
         ("noeviction", "1"),
+        ("degraded", "1"),
         ("tls_reload_failures_total", "1"),
         ("tls_not_after_seconds", "1900000000"),
     ] {

@@ -21,6 +21,7 @@ impl Reader {
             Err(error) => {
                 // What is published meanwhile comes to others: whoever stayed would hear of nothing, for however long.
                 if error.at_odds {
+                    partitions.iter().for_each(|partition| self.status.set_at_odds(*partition));
                     self.outboxes.unserved();
                 }
                 self.lost(partitions, &error, next_wait(waited), links);

@@ -16,6 +16,7 @@ mod options;
 mod outbox;
 mod partition;
 mod past;
+mod pulse;
 mod pushes;
 mod reads;
 mod recent;
@@ -43,6 +44,7 @@ pub use self::join::{From, Join, Tries};
 pub use self::link_activity::LinkActivity;
 pub use self::options::ReaderOptions;
 pub use self::outbox::{Parcel, WorkerId};
+pub use self::pulse::{Pulse, max_silence};
 pub use self::status::{PartitionStatus, Status};
 
 use self::allowance::Allowance;
@@ -170,6 +172,7 @@ impl Reader {
         beacons.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         loop {
+            self.status.pulse().beat(Instant::now());
             tokio::select! {
                 (at, whole) = links.sessions.receive(&mut pushes, TURN) => {
                     self.take_pushes(pushes.drain(..), &mut links.requests);

@@ -7,12 +7,17 @@ use tidings_shared::cursor::Place;
 use tidings_shared::{Partition, Partitions, Retention};
 
 use super::link_activity::LinkActivity;
+use super::pulse::Pulse;
 
 /// How one partition is.
 #[derive(Debug, Clone)]
 pub struct PartitionStatus {
     /// Whether events reach this gateway through it.
     pub up: bool,
+    /// Whether it was ever up.
+    pub was_up: bool,
+    /// Whether other gateways go by another number of partitions, as far as is known since it was up.
+    pub at_odds: bool,
     /// Why not, or "ok".
     pub reason: String,
     /// When the last beacon came back.
@@ -30,16 +35,24 @@ pub struct Status {
     /// The server's `maxmemory-policy`, once known.
     policy: Arc<Mutex<Option<String>>>,
     links: LinkActivity,
+    pulse: Pulse,
 }
 
 impl Status {
     /// All partitions down, as nothing is connected yet.
     pub fn new(partitions: Partitions) -> Self {
-        let reason = "not connected yet".to_owned();
-        let down = PartitionStatus { up: false, reason, beacon: None, place: None, other_retention: None };
+        let down = PartitionStatus {
+            up: false,
+            was_up: false,
+            at_odds: false,
+            reason: "not connected yet".to_owned(),
+            beacon: None,
+            place: None,
+            other_retention: None,
+        };
         let links = LinkActivity::new(partitions);
         let partitions = Arc::new(Mutex::new(vec![down; usize::from(partitions.count())]));
-        Self { partitions, policy: Arc::default(), links }
+        Self { partitions, policy: Arc::default(), links, pulse: Pulse::new(Instant::now()) }
     }
 
     /// Whether each partition's link works.
@@ -52,9 +65,9 @@ impl Status {
         lock(&self.partitions).clone()
     }
 
-    /// Whether all partitions are up.
-    pub fn is_ready(&self) -> bool {
-        lock(&self.partitions).iter().all(|partition| partition.up)
+    /// The reader's sign of life.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The server's `maxmemory-policy`, once known.
@@ -89,11 +102,13 @@ impl Status {
         });
     }
 
+    /// Other gateways go by another number of partitions, until this partition is up.
+    pub(super) fn set_at_odds(&self, partition: Partition) {
+        self.change(partition, |status| status.at_odds = true);
+    }
+
     pub(super) fn up(&self, partition: Partition) {
-        self.change(partition, |status| {
-            status.up = true;
-            "ok".clone_into(&mut status.reason);
-        });
+        self.change(partition, PartitionStatus::set_up);
     }
 
     pub(super) fn beacon(&self, partition: Partition, at: Instant, place: Place) {
@@ -101,8 +116,7 @@ impl Status {
             status.beacon = Some(at);
             status.place = Some(place);
             if !status.up {
-                status.up = true;
-                "ok".clone_into(&mut status.reason);
+                status.set_up();
             }
         });
     }
@@ -111,6 +125,13 @@ impl Status {
         if let Some(status) = lock(&self.partitions).get_mut(partition.index()) {
             change(status);
         }
+    }
+}
+
+impl PartitionStatus {
+    fn set_up(&mut self) {
+        (self.up, self.was_up, self.at_odds) = (true, true, false);
+        "ok".clone_into(&mut self.reason);
     }
 }
 

@@ -61,7 +61,7 @@ async fn rolling_restart(stage: &Stage) {
         gateway.terminate();
         gateway.exit().await;
         gateway.start().await;
-        perhaps(Duration::from_secs(5), async || gateway.admin_get("/readyz").await.0 == 200).await;
+        perhaps(Duration::from_secs(5), async || gateway.works().await).await;
     }
 }
 

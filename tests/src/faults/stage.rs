@@ -192,7 +192,7 @@ impl Stage {
     /// Waits until all gateways are ready, for that time at most, as they may not be on a line that is bad enough.
     pub async fn up_again(&self, within: Duration) {
         for gateway in &self.gateways {
-            perhaps(within, async || gateway.admin_get("/readyz").await.0 == 200).await;
+            perhaps(within, async || gateway.works().await).await;
         }
     }
 

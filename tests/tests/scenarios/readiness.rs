@@ -1,5 +1,7 @@
 //! What probes and new clients are told while Redis is away.
 
+use std::time::{Duration, Instant};
+
 use tidings_tests::client::Options;
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
@@ -7,8 +9,13 @@ use tidings_tests::{Client, Proxy, Setup, Standalone, eventually, http};
 
 use crate::{Stage, memory};
 
+/// Longer than the 30 s after which a reader that has no turn counts as dead.
+const OUTAGE: Duration = Duration::from_secs(32);
+/// Longer than the 5 s after which a gateway is not ready if its reader has no turn.
+const STOPPED: Duration = Duration::from_secs(6);
+
 #[tokio::test]
-async fn alive_and_not_ready_while_redis_is_away() {
+async fn alive_and_degraded_while_redis_is_away() {
     let mut stage = Stage::of(1).await;
     let Stage { redis, gateways, source, oracle } = &mut stage;
     let gateway = &gateways[0];
@@ -16,17 +23,61 @@ async fn alive_and_not_ready_while_redis_is_away() {
     client.ready().await;
     assert_eq!(gateway.metrics().await.sum("tidings_partition_up", &[("partition", "0")]), 1.0);
     redis.kill();
-    eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
-    let (_, detail) = gateway.admin_get("/readyz").await;
+    gateway.degraded().await;
+    let (status, detail) = gateway.admin_get("/readyz").await;
     let json: serde_json::Value = serde_json::from_str(&detail).unwrap();
-    assert!(json.to_string().contains("partition"), "{detail}");
+    assert_eq!((status, &json["ready"], &json["degraded"]), (200, &true.into(), &true.into()), "{detail}");
+    assert!(json["reasons"][0].as_str().unwrap().starts_with("partition 0: "), "{detail}");
     assert_eq!(gateway.admin_get("/livez").await.0, 200);
     assert_eq!(gateway.metrics().await.sum("tidings_partition_up", &[("partition", "0")]), 0.0);
+    assert_eq!(gateway.metrics().await.sum("tidings_degraded", &[]), 1.0);
     assert_eq!(client.record().count(|what| matches!(what, What::Lost { .. })), 0, "its stream goes on");
     redis.start().await;
     gateway.ready().await;
+    let (_, detail) = gateway.admin_get("/readyz").await;
+    assert!(detail.contains(r#""degraded":false"#) && !detail.contains("reasons"), "{detail}");
+    assert_eq!(gateway.metrics().await.sum("tidings_degraded", &[]), 0.0);
     source.publish(&["a"]).await;
     oracle.settle([client.record()], PATIENCE).await.assert_kept();
+}
+
+/// Longer than any threshold of readiness and liveness. A restart mends no outage.
+#[tokio::test]
+async fn an_outage_longer_than_every_threshold_fails_strict_readiness_alone() {
+    let stage = Stage::of(1).await;
+    let gateway = &stage.gateways[0];
+    stage.redis.kill();
+    gateway.degraded().await;
+    let started = Instant::now();
+    eventually("the outage is long", OUTAGE + PATIENCE, async || {
+        assert_eq!(gateway.admin_get("/livez").await, (200, "ok\n".to_owned()));
+        assert_eq!(gateway.admin_get("/readyz").await.0, 200);
+        assert_eq!(gateway.strict_readiness().await.0, 503);
+        started.elapsed() > OUTAGE
+    })
+    .await;
+}
+
+/// The clocks of a process that was stopped are ahead of its last turns when it goes on.
+#[tokio::test]
+async fn a_process_that_was_stopped_is_alive_and_ready_when_it_goes_on() {
+    let stage = Stage::of(1).await;
+    let gateway = &stage.gateways[0];
+    gateway.freeze();
+    tokio::time::sleep(STOPPED).await;
+    gateway.thaw();
+    assert_eq!(gateway.admin_get("/livez").await.0, 200);
+    assert_eq!(gateway.admin_get("/readyz").await.0, 200);
+}
+
+#[tokio::test]
+async fn strict_takes_one_or_nothing() {
+    let (gateway, _, _) = memory(|setup| setup).await;
+    for (query, status) in [("strict=1", 200), ("strict=0", 200), ("cache=7", 200), ("strict=yes", 400)] {
+        let (got, body) = gateway.admin_get(&format!("/readyz?{query}")).await;
+        assert_eq!(got, status, "{query}: {body}");
+        assert!(status == 200 || body.contains("expected 1 or 0"), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -35,7 +86,7 @@ async fn a_connection_in_an_outage_is_told_to_come_again() {
     let Stage { redis, gateways, source, oracle } = &mut stage;
     let gateway = &gateways[0];
     redis.kill();
-    eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+    gateway.degraded().await;
     let transport = http::Transport::of_environment();
     let mut response = transport.get(gateway.public(), None, "/v1/events?topic=new", &[]).await.unwrap();
     assert_eq!((response.status, response.header("content-type").unwrap_or_default()), (200, "text/event-stream"));
@@ -55,7 +106,7 @@ async fn publishing_in_an_outage_fails_and_says_when_to_try_again() {
     let stage = Stage::of(1).await;
     stage.redis.kill();
     let gateway = &stage.gateways[0];
-    eventually("it is not ready", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+    gateway.degraded().await;
     let request = reqwest::Client::new().post(format!("{}/v1/publish", gateway.url())).body("{\"to\":\"a\"}");
     let response = request.header("content-type", "application/json").send().await.unwrap();
     assert_eq!(response.status(), 503);
@@ -83,7 +134,7 @@ async fn one_deaf_gateway_does_not_make_the_others_unready() {
     let link = Proxy::start(stage.redis.addr()).await;
     let deaf = Setup::redis(&format!("redis://{}", link.addr())).start().await;
     link.freeze(tidings_tests::proxy::Way::Down);
-    eventually("the deaf one notices", PATIENCE, async || deaf.admin_get("/readyz").await.0 == 503).await;
+    deaf.degraded().await;
     assert_eq!(stage.gateways[0].admin_get("/readyz").await.0, 200);
     // A client that asks the deaf one first ends up at the other.
     let client = Client::open("client", &[deaf.public(), stage.gateways[0].public()], &["a"]);

@@ -8,7 +8,7 @@ use tidings_tests::gateway::publics;
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Proxy, Source, eventually};
+use tidings_tests::{Client, Proxy, Source};
 
 use crate::{Stage, memory};
 
@@ -156,7 +156,7 @@ async fn after_the_connection_to_redis_fell_silent() {
         stage.source.publish_many(&["a"], 50).await;
         // Its TCP connection stays open: only the missing beacons can tell.
         let gateway = &stage.gateways[0];
-        eventually("it notices", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+        gateway.degraded().await;
         link.thaw();
         gateway.ready().await;
         stage.source.publish_many(&["b"], 5).await;
@@ -174,7 +174,7 @@ async fn after_redis_stood_still() {
     let source = stage.source.clone();
     let publishing = tokio::spawn(async move { source.publish(&["a"]).await });
     let gateway = &stage.gateways[0];
-    eventually("the gateway notices", PATIENCE, async || gateway.admin_get("/readyz").await.0 == 503).await;
+    gateway.degraded().await;
     stage.redis.thaw();
     publishing.await.unwrap();
     gateway.ready().await;

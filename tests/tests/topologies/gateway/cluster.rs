@@ -56,7 +56,7 @@ async fn slot_half_moved(server: Server) {
     migration.move_keys().await;
     let begun = Instant::now();
     eventually("readiness names the partition for long, and it alone", PATIENCE, async || {
-        let (status, body) = stage.gateways[0].admin_get("/readyz").await;
+        let (status, body) = stage.gateways[0].strict_readiness().await;
         let down = body.matches(r#""up":false"#).count();
         let named = body.contains(&format!("partition {partition}: ")) && body.contains("ASK");
         status == 503 && down == 1 && named && begun.elapsed() > Duration::from_secs(3)
@@ -143,7 +143,7 @@ async fn without_a_shard(server: Server, fault: fn(&Node)) {
     // Readiness names the partitions that are gone, and these alone.
     let is_gone = |partition: &serde_json::Value| partition["up"] == false;
     let homes: HashSet<u64> = gone.iter().map(|topic| partition_of(topic)).collect();
-    let (status, body) = stage.gateways[0].admin_get("/readyz").await;
+    let (status, body) = stage.gateways[0].strict_readiness().await;
     let told: serde_json::Value = serde_json::from_str(&body).unwrap();
     let down = told["partitions"].as_array().unwrap().iter().filter(|partition| is_gone(partition));
     let down: HashSet<u64> = down.map(|partition| partition["partition"].as_u64().unwrap()).collect();

@@ -28,7 +28,7 @@ async fn told_and_over(server: Server, fault: &[&str], word: &str, cure: &[&str]
     }
     for gateway in &stage.gateways {
         eventually("readiness tells why", PATIENCE, async || {
-            let (status, body) = gateway.admin_get("/readyz").await;
+            let (status, body) = gateway.strict_readiness().await;
             status == 503 && body.contains(word)
         })
         .await;
@@ -67,7 +67,7 @@ async fn busy(server: Server) {
         let _: RedisResult<()> = redis::cmd("EVAL").arg("while true do end").arg(0).exec_async(&mut connection).await;
     });
     eventually("readiness tells why", PATIENCE, async || {
-        let (status, body) = stage.gateways[0].admin_get("/readyz").await;
+        let (status, body) = stage.gateways[0].strict_readiness().await;
         status == 503 && body.contains("BUSY")
     })
     .await;
@@ -83,7 +83,7 @@ async fn loading(server: Server) {
     let last = stage.source.publish_many(&["o/0"], 20).await;
     stage.clients[0].got(last).await;
     let told = eventually("readiness tells why", PATIENCE, async || {
-        let (status, body) = stage.gateways[0].admin_get("/readyz").await;
+        let (status, body) = stage.gateways[0].strict_readiness().await;
         status == 503 && body.contains("LOADING")
     });
     futures_util::future::join(redis.restart(), told).await;
