@@ -26,6 +26,8 @@ use crate::store::{Asked, BeaconReply, Client, Missed, Session, Status, StoreErr
 
 /// Channels of one SUBSCRIBE.
 const CHANNELS: usize = 1_000;
+/// How long one of these may take. No beacon tells yet whether the connection lives.
+const SUBSCRIBED: Duration = Duration::from_secs(5);
 /// Addresses of one read.
 const ADDRESSES: usize = 200;
 /// Bytes of messages of one read.
@@ -164,7 +166,7 @@ impl Recovery {
         // Before the subscriptions, or pushes of the history before would come behind those of the new one.
         let attached = self.beacons(client, true).await?;
         for some in self.channels.chunks(CHANNELS) {
-            client.subscribe(some.to_vec()).await?;
+            client.subscribe_within(some.to_vec(), SUBSCRIBED).await?;
         }
         // And where each is only after them: from its place on a partition misses nothing, and remembers so.
         let replies = self.beacons(client, false).await?;

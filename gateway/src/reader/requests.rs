@@ -10,7 +10,8 @@ use futures_util::StreamExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use tidings_shared::{Address, Epoch, Id, Partition, Partitions};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::allowance::Allowance;
 use super::delivery::ConnectionKey;
@@ -70,7 +71,18 @@ pub struct Requests {
 struct Link {
     session: u64,
     client: Client,
+    /// Channels that may be on their way to be subscribed at once.
+    subscribing: Arc<Semaphore>,
+    /// Cancelled once the session is over. Nothing else ends a SUBSCRIBE that is never answered, and it keeps the
+    /// connection open.
+    over: CancellationToken,
 }
+
+/// Channels of one SUBSCRIBE or UNSUBSCRIBE.
+const CHANNELS: usize = 500;
+/// Channels whose subscription may be under way at once over one session. What comes in behind their acknowledgements,
+/// beacons too, waits no longer than these take.
+const SUBSCRIBING: usize = 4_000;
 
 /// Over which session, and for which of its partitions, a request was sent. What it says of that one counts for no later
 /// one. Joins are of none.
@@ -93,15 +105,23 @@ impl Requests {
     /// From now on the requests of its partitions go over this session.
     pub fn attach(&mut self, session: &Session) {
         self.sessions += 1;
+        let link = Link {
+            session: self.sessions,
+            client: session.client.clone(),
+            subscribing: Arc::new(Semaphore::new(SUBSCRIBING)),
+            over: CancellationToken::new(),
+        };
         for partition in &session.partitions {
-            self.links[partition.index()] = Some(Link { session: self.sessions, client: session.client.clone() });
+            self.links[partition.index()] = Some(link.clone());
         }
     }
 
     /// The session of these partitions is over. Tells the connections whose joins will not be answered.
     pub fn detach(&mut self, partitions: &[Partition]) -> Vec<(WorkerId, ConnectionKey)> {
         for partition in partitions {
-            self.links[partition.index()] = None;
+            if let Some(link) = self.links[partition.index()].take() {
+                link.over.cancel();
+            }
             self.lifts.remove(partition);
             self.reads.detach(*partition);
         }
@@ -143,17 +163,36 @@ impl Requests {
     pub fn subscribe(&mut self, partition: Partition, channels: Vec<(String, Arc<Address>)>) -> watch::Receiver<bool> {
         let (channels, addresses): (Vec<String>, Vec<Arc<Address>>) = channels.into_iter().unzip();
         let (acknowledge, acknowledged) = watch::channel(false);
-        self.send(partition, async move |client| {
-            let result = client.subscribe(channels).await;
+        self.send_over(partition, async move |Link { client, subscribing, .. }| {
+            let mut result = Ok(());
+            for some in channels.chunks(CHANNELS) {
+                // It is never closed. The permits come in the order in which they were asked for.
+                let _turn = subscribing.acquire_many(some.len() as u32).await;
+                result = client.subscribe(some.to_vec()).await;
+                if result.is_err() {
+                    break;
+                }
+            }
             acknowledge.send_replace(result.is_ok());
             Answer::Subscribed(partition, addresses, result)
         });
         acknowledged
     }
 
-    /// Ends the subscription of channels of a partition.
+    /// Ends the subscription of channels of a partition. Nothing is subscribed meanwhile: who follows one of them anew
+    /// must come behind this.
     pub fn unsubscribe(&mut self, partition: Partition, channels: Vec<String>) {
-        self.send(partition, async move |client| Answer::Unsubscribed(partition, client.unsubscribe(channels).await));
+        self.send_over(partition, async move |Link { client, subscribing, .. }| {
+            let _turn = subscribing.acquire_many(SUBSCRIBING as u32).await;
+            let mut result = Ok(());
+            for some in channels.chunks(CHANNELS) {
+                result = client.unsubscribe(some.to_vec()).await;
+                if result.is_err() {
+                    break;
+                }
+            }
+            Answer::Unsubscribed(partition, result)
+        });
     }
 
     /// How many reads wait to be sent.
@@ -267,9 +306,19 @@ impl Requests {
 
     /// Makes a request over the session of a partition, if there is one.
     fn send<F: Future<Output = Answer> + 'static>(&self, partition: Partition, request: impl FnOnce(Client) -> F) {
-        if let Some(Link { session, client }) = self.links[partition.index()].clone() {
-            let request = request(client);
-            self.answers.push(Box::pin(async move { (Some((partition, session)), request.await) }));
+        self.send_over(partition, |link| request(link.client));
+    }
+
+    fn send_over<F: Future<Output = Answer> + 'static>(&self, partition: Partition, request: impl FnOnce(Link) -> F) {
+        if let Some(link) = self.links[partition.index()].clone() {
+            let (session, over) = (link.session, link.over.clone());
+            let request = request(link);
+            self.answers.push(Box::pin(async move {
+                let answer = over.run_until_cancelled(request).await;
+                // Nobody awaits the answer of a session that is over, whatever it is.
+                let none = || Answer::Unsubscribed(partition, Ok(()));
+                (Some((partition, session)), answer.unwrap_or_else(none))
+            }));
         }
     }
 

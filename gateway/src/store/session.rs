@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tidings_shared::cursor::Place;
@@ -11,6 +12,7 @@ use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Id, Partition, Retention};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::timeout;
 
 use super::memory::MemoryClient;
 use super::redis::RedisClient;
@@ -299,6 +301,17 @@ impl Client {
                 Ok(())
             }
             Self::Redis(client) => client.subscribe(channels).await,
+        }
+    }
+
+    /// The same within `limit`, for as long as no beacons tell whether the connection lives.
+    pub async fn subscribe_within(&self, channels: Vec<String>, limit: Duration) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => self.subscribe(channels).await,
+            Self::Redis(client) => {
+                let late = |_| StoreError::new("subscribing", format!("no answer in {limit:?}"));
+                timeout(limit, client.subscribe(channels)).await.map_err(late)?
+            }
         }
     }
 

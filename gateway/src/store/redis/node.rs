@@ -64,7 +64,8 @@ impl Node {
             .set_response_timeout(Some(ANSWER))
             .set_pipeline_buffer_size(4_096);
         let leaving = Leaving::default();
-        let pushing = config.clone().set_push_sender({
+        // A SUBSCRIBE may take long where much is followed. Beacons come over this connection: they tell whether it lives.
+        let pushing = config.clone().set_response_timeout(None).set_push_sender({
             let (sink, leaving) = (sink.clone(), leaving.clone());
             move |push: PushInfo| match push.kind {
                 PushKind::SUnsubscribe if without.lacks(Mechanism::Moved) => Ok(()),
