@@ -144,6 +144,9 @@ pub fn outage_retry(retry: Duration, outage: Duration) -> Duration {
     retry.max((outage / 4).min(LONGEST_OUTAGE_RETRY))
 }
 
+/// How many times longer than others those stay away that were over a limit: until there is room for them.
+pub const OVERLOAD_RETRIES: u32 = 4;
+
 /// A random delay between `base` and twice that, so that connections that end together do not come back together.
 /// Never below a second, which browsers would hammer at.
 pub fn retry_delay(base: Duration) -> Duration {

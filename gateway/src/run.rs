@@ -84,6 +84,7 @@ pub async fn run(
         age: Duration::from_millis(config.retention.age_ms),
         pause: PAUSE,
         recent_bytes: config.replay.recent as usize,
+        addresses: config.limits.addresses,
         linger: config.replay.linger,
         spreads: config.stream.spread.clone(),
         without: config.without,

@@ -46,11 +46,14 @@ pub enum Limit {
     Rate,
     /// The streams of an HTTP/2 connection.
     Streams,
+    /// The addresses of this replica.
+    Addresses,
 }
 
 impl Limit {
     /// Every limit there is.
-    pub const ALL: [Limit; 5] = [Self::Connections, Self::User, Self::Origin, Self::Rate, Self::Streams];
+    pub const ALL: [Limit; 6] =
+        [Self::Connections, Self::User, Self::Origin, Self::Rate, Self::Streams, Self::Addresses];
 
     /// Its word, as in `limits.connections`.
     pub fn as_str(self) -> &'static str {
@@ -60,6 +63,7 @@ impl Limit {
             Self::Origin => "origin",
             Self::Rate => "rate",
             Self::Streams => "streams",
+            Self::Addresses => "addresses",
         }
     }
 }

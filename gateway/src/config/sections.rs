@@ -203,6 +203,8 @@ pub struct Limits {
     pub streams: u32,
     /// The most topics of one connection.
     pub topics: usize,
+    /// The most addresses of this replica, those that linger included.
+    pub addresses: usize,
 }
 
 /// Emptying this replica.
@@ -287,7 +289,15 @@ impl Default for Replay {
 impl Default for Limits {
     fn default() -> Self {
         // An origin may be the NAT of a company. Who a user is nobody proves yet: a limit would let anybody keep them out.
-        Self { connections: files::connections(), user: 0, origin: 0, rate: 2_000, streams: 100, topics: 100 }
+        Self {
+            connections: files::connections(),
+            user: 0,
+            origin: 0,
+            rate: 2_000,
+            streams: 100,
+            topics: 100,
+            addresses: 200_000,
+        }
     }
 }
 

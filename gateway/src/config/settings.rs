@@ -116,6 +116,7 @@ settings! {
     "limits.rate" = limits.rate: Count(0..=1_000_000), "Connections that a worker thread takes up in a second, the others in turn, each address as many as another; 0 is no limit";
     "limits.streams" = limits.streams: Count(1..=10_000), "The most streams of one HTTP/2 connection; browsers open up to 100";
     "limits.topics" = limits.topics: Topics, "The most topics of one connection";
+    "limits.addresses" = limits.addresses: Count(100..=10_000_000), "The most addresses that this replica follows or that linger; over it, those leave first that linger longest";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
     "drain.window" = drain.window: Span(ms(0), seconds(3600)), "After that, over how long its streams end, one by one; 0s is all at once";
     "demo.enabled" = demo.enabled: Switch, "Serve the demo page and its backend; by default only with memory://";

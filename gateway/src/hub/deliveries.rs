@@ -30,6 +30,7 @@ impl Hub {
                 self.write(usize::MAX);
             }
             Delivery::Joined(joined) => self.joined(joined),
+            Delivery::NoRoom(key) => self.refuse_for_load(key),
             Delivery::Resync(resync) => self.resync(&resync),
             Delivery::Names(AddressNames { address, names }) => {
                 if self.table.is_followed(&address) {

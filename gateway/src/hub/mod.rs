@@ -273,6 +273,14 @@ impl Hub {
         }
     }
 
+    /// Refuses a connection, as this gateway has no room for it.
+    fn refuse_for_load(&mut self, key: ConnectionKey) {
+        let delay = control::retry_delay(self.options.retry * control::OVERLOAD_RETRIES);
+        if let Some(connection) = self.get(key) {
+            connection.end(control::goodbye(Goodbye::Overload, delay));
+        }
+    }
+
     /// Refuses a connection, as the store is away for it.
     fn refuse_for_store(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(key.slot as usize).filter(|known| known.serial == key.serial)

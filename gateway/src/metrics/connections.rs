@@ -17,6 +17,7 @@ pub(super) struct Connections {
     connections: Gauge,
     follows: Gauge,
     addresses: Gauge,
+    lingering: Gauge,
     connects: Counts,
     refused: Counts,
     resumes: Counts,
@@ -31,6 +32,11 @@ impl Connections {
             connections: add(r, "connections", "Open streams and waiting polls"),
             follows: add(r, "follows", "Addresses that connections follow, each counted for each connection"),
             addresses: add(r, "addresses_followed", "Addresses that at least one connection follows"),
+            lingering: add(
+                r,
+                "addresses_lingering",
+                "Addresses that nobody follows any more, still subscribed for a while",
+            ),
             connects: counts::<Connect>(r, "connects", "Connections that were accepted"),
             refused: counts::<Limit>(r, "refused", "Connections over a limit, told to come back later"),
             resumes: counts::<Resume>(r, "resumes", "Connections that came with a cursor, by what served them"),
@@ -62,6 +68,11 @@ impl Metrics {
     /// Sets the number of addresses that are followed at all.
     pub fn set_addresses_followed(&self, count: i64) {
         self.0.connections.addresses.set(count);
+    }
+
+    /// Sets the number of addresses that nobody follows any more and that are still subscribed.
+    pub fn set_addresses_lingering(&self, count: i64) {
+        self.0.connections.lingering.set(count);
     }
 
     /// Adds a connection that was accepted.

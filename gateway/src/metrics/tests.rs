@@ -21,6 +21,7 @@ fn known_series_are_there_before_anything_happens() {
         "connections",
         "follows",
         "addresses_followed",
+        "addresses_lingering",
         "queue_bytes",
         "delayed",
         "frames_dispatched_total",
@@ -63,6 +64,7 @@ fn each_method_feeds_its_series() {
     fed.add_connections(-2);
     fed.add_follows(7);
     fed.set_addresses_followed(4);
+    fed.set_addresses_lingering(3);
     fed.add_queue_bytes(1000);
     fed.add_delayed(6);
     fed.add_delayed(-2);
@@ -88,6 +90,7 @@ fn each_method_feeds_its_series() {
         ("connections", "3"),
         ("follows", "7"),
         ("addresses_followed", "4"),
+        ("addresses_lingering", "3"),
         ("queue_bytes", "1000"),
         ("delayed", "4"),
         ("frames_dispatched_total", "11"),

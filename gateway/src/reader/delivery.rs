@@ -16,6 +16,8 @@ pub enum Delivery {
     Batch(Batch),
     /// A connection knows its place now.
     Joined(Joined),
+    /// A connection follows addresses for which there is no room: it is to come back later.
+    NoRoom(ConnectionKey),
     /// Addresses must be refetched.
     Resync(Resync),
     /// Events of an address come under another SSE event name than before, too.

@@ -65,6 +65,8 @@ pub struct FollowTable {
     /// subscription, and its recent frames are still here.
     linger: Duration,
     left: VecDeque<(Instant, Arc<Address>)>,
+    /// How many linger: nobody follows them.
+    lingering: usize,
     /// Addresses of which workers have yet to hear the names.
     renamed: Vec<Arc<Address>>,
 }
@@ -83,6 +85,7 @@ impl FollowTable {
             limit,
             linger,
             left: VecDeque::new(),
+            lingering: 0,
             renamed: Vec::new(),
         }
     }
@@ -102,7 +105,12 @@ impl FollowTable {
         self.addresses.values_mut()
     }
 
-    /// How many there are.
+    /// How many linger, as nobody follows them any more.
+    pub fn lingering(&self) -> usize {
+        self.lingering
+    }
+
+    /// How many there are, with those that linger.
     pub fn len(&self) -> usize {
         self.addresses.len()
     }
@@ -115,21 +123,27 @@ impl FollowTable {
         home: impl FnOnce() -> (Partition, Box<str>),
     ) -> bool {
         let mut new = false;
-        let followed = self.addresses.entry(Arc::clone(address)).or_insert_with(|| {
+        self.addresses.entry(Arc::clone(address)).or_insert_with(|| {
             new = true;
             let (partition, channel) = home();
             let workers = SmallVec::new();
             let (recent, names) = (Recent::default(), Vec::new());
             Followed { partition, channel, workers, pending: None, recent, names, left: None }
         });
-        followed.left = None;
+        self.follow_known(worker, address);
+        new
+    }
+
+    /// Notes that `worker` follows `address`, if that is in the table.
+    pub fn follow_known(&mut self, worker: WorkerId, address: &Arc<Address>) {
+        let Some(followed) = self.addresses.get_mut(address) else { return };
+        self.lingering -= usize::from(followed.left.take().is_some());
         if !followed.workers.contains(&worker) {
             followed.workers.push(worker);
             if !followed.names.is_empty() {
                 self.renamed.push(Arc::clone(address));
             }
         }
-        new
     }
 
     /// Notes that `worker` no longer follows `address`.
@@ -140,6 +154,7 @@ impl FollowTable {
         // Not if it had left before: connections that come and go while the store is away leave without having followed.
         if followed.workers.is_empty() && before > 0 {
             followed.left = Some(now);
+            self.lingering += 1;
             self.left.push_back((now, Arc::clone(address)));
         }
     }
@@ -168,8 +183,25 @@ impl FollowTable {
         channels
     }
 
+    /// Forgets up to `count` addresses that linger, those first that were left first; tells their channels.
+    pub fn forget_lingering(&mut self, count: usize) -> Vec<String> {
+        let (mut channels, mut pending) = (Vec::new(), Vec::new());
+        while channels.len() < count
+            && let Some((at, address)) = self.left.pop_front()
+        {
+            match self.addresses.get(&address).filter(|followed| followed.left == Some(at)) {
+                Some(followed) if followed.pending.is_some() => pending.push((at, address)),
+                Some(_) => channels.extend(self.remove(&address)),
+                None => {}
+            }
+        }
+        pending.into_iter().rev().for_each(|entry| self.left.push_front(entry));
+        channels
+    }
+
     fn remove(&mut self, address: &Arc<Address>) -> Option<String> {
         let followed = self.addresses.remove(address)?;
+        self.lingering -= usize::from(followed.left.is_some());
         let (frames, bytes) = followed.recent.size();
         self.frames -= frames;
         self.bytes -= bytes;
@@ -328,6 +360,26 @@ mod tests {
         table.get_mut(&a).unwrap().pending = None;
         assert_eq!(table.expire(now + LINGER), ["a"]);
         assert_eq!((table.len(), table.left.len()), (0, 0));
+    }
+
+    #[test]
+    fn those_that_were_left_first_make_room() {
+        let mut table = FollowTable::new(1_000, LINGER);
+        let now = Instant::now();
+        let (_acknowledge, acknowledged) = watch::channel(false);
+        for (seconds, name) in [(0, "a"), (1, "b"), (2, "c"), (3, "d")] {
+            let (address, _) = follow(&mut table, 0, name);
+            table.leave(0, &address, now + Duration::from_secs(seconds));
+        }
+        follow(&mut table, 1, "a");
+        table.get_mut(&"b".parse().unwrap()).unwrap().pending = Some(acknowledged);
+        assert_eq!((table.len(), table.lingering()), (4, 3));
+        assert_eq!(table.forget_lingering(1), ["c"], "neither one that came back nor one that is yet to be subscribed");
+        assert_eq!((table.len(), table.lingering()), (3, 2));
+        assert_eq!(table.forget_lingering(5), ["d"]);
+        table.get_mut(&"b".parse().unwrap()).unwrap().pending = None;
+        assert_eq!(table.expire(now + 2 * LINGER), ["b"]);
+        assert_eq!((table.len(), table.lingering()), (1, 0));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! before an answer to a join happened before that join. It waits for nothing but its own inputs; requests to the store
 //! run beside it and come back as answers.
 
+mod address_limit;
 mod allowance;
 mod attach;
 pub mod delivery;
@@ -47,6 +48,7 @@ pub use self::outbox::{Parcel, WorkerId};
 pub use self::pulse::{Pulse, max_silence};
 pub use self::status::{PartitionStatus, Status};
 
+use self::address_limit::AddressLimit;
 use self::allowance::Allowance;
 use self::delivery::Joined;
 use self::followed::FollowTable;
@@ -84,6 +86,7 @@ struct Reader {
     encoder: Encoder,
     states: Vec<PartitionState>,
     table: FollowTable,
+    address_limit: AddressLimit,
     allowance: Allowance,
     routes: HashMap<Box<str>, Route>,
     outboxes: Outboxes,
@@ -144,6 +147,7 @@ impl Reader {
             states: partitions.all().map(|p| PartitionState::new(p, encoder.clone(), now)).collect(),
             encoder,
             table: FollowTable::new(options.recent_bytes, options.linger),
+            address_limit: AddressLimit::new(options.addresses, now),
             allowance: Allowance::new(options.replay_bytes),
             routes: HashMap::new(),
             outboxes: Outboxes::default(),
@@ -270,19 +274,28 @@ impl Reader {
     }
 
     fn each_second(&mut self, now: Instant, requests: &mut Requests) {
-        let mut expired: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
-        for channel in self.table.expire(now) {
+        let channels = self.table.expire(now);
+        self.forget_channels(channels, requests);
+        let lingering = self.table.lingering();
+        self.metrics.set_addresses_followed((self.table.len() - lingering) as i64);
+        self.metrics.set_addresses_lingering(lingering as i64);
+        self.address_limit.log_refused(self.table.len());
+    }
+
+    /// Ends the subscriptions of addresses that are not in the table any more.
+    fn forget_channels(&mut self, channels: Vec<String>, requests: &mut Requests) {
+        let mut forgotten: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
+        for channel in channels {
             if let Some(route) = self.routes.remove(channel.as_str()) {
-                expired.entry(route.partition()).or_default().push(channel);
+                forgotten.entry(route.partition()).or_default().push(channel);
             }
         }
-        for (partition, channels) in expired {
+        for (partition, channels) in forgotten {
             // A read under way may be from before this. Whoever follows one of these anew must not share it: what comes
             // until it is subscribed again, comes to nobody.
             self.states[partition.index()].doubt();
             requests.unsubscribe(partition, channels);
         }
-        self.metrics.set_addresses_followed(self.table.len() as i64);
     }
 
     fn flush(&mut self) {

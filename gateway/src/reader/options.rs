@@ -25,6 +25,8 @@ pub struct ReaderOptions {
     pub pause: Duration,
     /// Bytes of recent frames that are kept.
     pub recent_bytes: usize,
+    /// The most addresses that are followed or linger.
+    pub addresses: usize,
     /// How long an address stays subscribed after the last connection left.
     pub linger: Duration,
     /// The spread of events that have none of their own.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_shared::cursor::Place;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::delivery::{AddressNames, Batch, Delivery, Dispatch, Frames, Joined, Resync};
+use super::delivery::{AddressNames, Batch, ConnectionKey, Delivery, Dispatch, Frames, Joined, Resync};
 
 /// Names a worker: its place among all that ever registered.
 pub type WorkerId = u16;
@@ -85,6 +85,13 @@ impl Outboxes {
     pub fn joined(&mut self, worker: WorkerId, joined: Joined, share: Option<OwnedSemaphorePermit>) {
         if let Some(Some(outbox)) = self.boxes.get_mut(usize::from(worker)) {
             outbox.waiting.push(Parcel { delivery: Delivery::Joined(joined), room: share });
+        }
+    }
+
+    /// Refuses a connection whose addresses are too many.
+    pub fn refused(&mut self, worker: WorkerId, connection: ConnectionKey) {
+        if let Some(Some(outbox)) = self.boxes.get_mut(usize::from(worker)) {
+            outbox.push(Delivery::NoRoom(connection));
         }
     }
 
@@ -174,7 +181,9 @@ impl Outbox {
 fn size(delivery: &Delivery) -> Option<u32> {
     let events = match delivery {
         // A name that gets lost is one under which no resync would be said.
-        Delivery::Joined(_) | Delivery::Names(_) | Delivery::Lagged(_) | Delivery::Unserved => return None,
+        Delivery::Joined(_) | Delivery::NoRoom(_) | Delivery::Names(_) | Delivery::Lagged(_) | Delivery::Unserved => {
+            return None;
+        }
         Delivery::Resync(_) => 0,
         Delivery::Batch(batch) => {
             let frames = batch.events.iter().flat_map(|event| &event.frames);
@@ -189,7 +198,6 @@ fn size(delivery: &Delivery) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::frame::Encoder;
-    use crate::reader::delivery::ConnectionKey;
     use tidings_shared::{Address, Epoch, Id, Message, Partitions};
 
     fn outbox() -> (Outboxes, mpsc::UnboundedReceiver<Parcel>) {
@@ -213,6 +221,7 @@ mod tests {
         let letters = parcels.iter().map(|parcel| match parcel.delivery {
             Delivery::Batch(_) => 'e',
             Delivery::Joined(_) => 'j',
+            Delivery::NoRoom(_) => 'x',
             Delivery::Resync(_) => 'r',
             Delivery::Names(_) => 'n',
             Delivery::Lagged(_) => 'L',

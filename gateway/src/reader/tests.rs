@@ -55,6 +55,7 @@ impl Rig {
             // The pause has tests of its own.
             pause: Duration::ZERO,
             recent_bytes,
+            addresses: 200_000,
             linger: Duration::from_secs(30),
             spreads: Spreads::default(),
             without: Without::default(),

@@ -82,8 +82,6 @@ pub enum Refusal {
     Away(Duration),
 }
 
-/// How many times longer than others those stay away that were over a limit: until there is room for them.
-const AWAY: u32 = 4;
 /// How long a poll with a cursor waits unless it says so.
 const WAIT: Duration = Duration::from_secs(25);
 
@@ -139,7 +137,7 @@ impl Gate {
             connection.last();
             (connection, control::retry(control::retry_delay(retry)))
         } else {
-            refuse(Goodbye::Overload, retry * AWAY)
+            refuse(Goodbye::Overload, retry * control::OVERLOAD_RETRIES)
         };
         Ok(Stream { connection, first, grant: self.origins.grant(asked.origin) })
     }
@@ -151,7 +149,7 @@ impl Gate {
         if let Some(outage) = self.hub.hub.borrow().outage(&follow.addresses) {
             return Err(Refusal::Away(control::retry_delay(control::outage_retry(retry, outage))));
         }
-        let later = |over| Refusal::Over(over, control::retry_delay(retry * AWAY));
+        let later = |over| Refusal::Over(over, control::retry_delay(retry * control::OVERLOAD_RETRIES));
         // Without a cursor a client wants to know where it is, before it fetches what it shows.
         let wait = wait.unwrap_or(if matches!(from, From::Cursor(_)) { WAIT } else { Duration::ZERO });
         let ignored = follow.ignored().to_vec();

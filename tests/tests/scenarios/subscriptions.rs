@@ -1,11 +1,14 @@
 //! Subscriptions in Redis: they come and go with the connections that need them.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use tidings_tests::http::Transport;
+use tidings_tests::http::{Response, Transport};
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Gateway, Proxy, Setup, Standalone, eventually};
+use tidings_tests::{Client, Gateway, Oracle, Proxy, Setup, Source, Standalone, eventually};
+
+use crate::Stage;
 
 /// One Redis behind a link, and a gateway whose addresses do not linger.
 async fn stage() -> (Standalone, Proxy, Gateway) {
@@ -55,4 +58,94 @@ async fn none_stays_that_was_left_while_redis_was_away() {
     link.delay(Way::Down, Duration::ZERO);
     link.cut(Cut::Reset);
     eventually("only what is followed is subscribed", PATIENCE, async || subscribed(&redis).await == 1).await;
+}
+
+/// A gateway that follows at most 100 addresses.
+async fn narrow(linger: &str) -> (Stage, Client) {
+    let set = |setup: Setup| setup.with("limits.addresses", "100").with("replay.linger", linger);
+    let stage = Stage::with(1, set).await;
+    let kept = Client::open("kept", &[stage.gateways[0].public()], &["kept"]);
+    kept.ready().await;
+    (stage, kept)
+}
+
+/// A stream of these topics.
+async fn open_stream(gateway: &Gateway, topics: Range<usize>) -> Response {
+    let query: Vec<String> = topics.map(|n| format!("topic=many/{n}")).collect();
+    let target = format!("/v1/events?{}", query.join("&"));
+    Transport::of_environment().get(gateway.public(), None, &target, &[]).await.unwrap()
+}
+
+/// The same, once it has said `until`.
+async fn stream_until(gateway: &Gateway, topics: Range<usize>, until: &str) -> Response {
+    let mut answer = open_stream(gateway, topics).await;
+    answer.until(until).await;
+    answer
+}
+
+async fn refused(gateway: &Gateway) -> f64 {
+    gateway.metrics().await.sum("tidings_refused_total", &[("limit", "addresses")])
+}
+
+#[tokio::test]
+async fn addresses_that_linger_make_room_for_new_ones() {
+    let (stage, kept) = narrow("600s").await;
+    let gateway = &stage.gateways[0];
+    for n in 0..10 {
+        drop(stream_until(gateway, 90 * n..90 * (n + 1), "tidings.ready").await);
+        let connections = async || gateway.metrics().await.sum("tidings_connections", &[]);
+        eventually("it has left", PATIENCE, async || connections().await == 1.0).await;
+    }
+    eventually("others are left", PATIENCE, async || subscribed(&stage.redis).await <= 100).await;
+    assert_eq!(refused(gateway).await, 0.0);
+    let n = stage.source.publish(&["kept"]).await;
+    kept.got(n).await;
+    let count = async |name| gateway.metrics().await.sum(name, &[]);
+    eventually("lingering is told apart", PATIENCE, async || {
+        count("tidings_addresses_followed").await == 1.0 && count("tidings_addresses_lingering").await > 80.0
+    })
+    .await;
+    assert_eq!(kept.record().connections(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_more_addresses_than_there_is_room_for_is_refused() {
+    let (stage, kept) = narrow("0s").await;
+    let gateway = &stage.gateways[0];
+    let inside = stream_until(gateway, 0..60, "tidings.ready").await;
+    drop(stream_until(gateway, 20..61, "tidings.ready").await);
+    let mut over = stream_until(gateway, 50..100, "\"overload\"").await;
+    assert!(over.body.all().await.is_ok(), "it ends");
+    assert_eq!(refused(gateway).await, 1.0);
+    let n = stage.source.publish(&["kept"]).await;
+    kept.got(n).await;
+    drop(inside);
+    eventually("there is room again", PATIENCE, async || subscribed(&stage.redis).await == 1).await;
+    drop(stream_until(gateway, 50..100, "tidings.ready").await);
+    assert_eq!(kept.record().connections(), 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_new_addresses_breaks_no_session() {
+    let (redis, link, gateway) = stage().await;
+    let kept = Client::open("kept", &[gateway.public()], &["kept"]);
+    kept.ready().await;
+    let reconnects = async || gateway.metrics().await.sum("tidings_store_reconnects_total", &[]);
+    let before = reconnects().await;
+    // All acknowledgements together take much longer than any other request may.
+    link.rate(Way::Down, Some(80_000));
+    let mut streams = Vec::new();
+    for n in 0..120 {
+        streams.push(open_stream(&gateway, 100 * n..100 * (n + 1)).await);
+    }
+    eventually("all are subscribed", PATIENCE, async || subscribed(&redis).await == 12_001).await;
+    for stream in &mut streams {
+        stream.until("tidings.ready").await;
+    }
+    assert_eq!(reconnects().await, before);
+    link.rate(Way::Down, None);
+    let oracle = Oracle::new();
+    let n = Source::connect(&redis.url(), &oracle).await.publish(&["kept"]).await;
+    kept.got(n).await;
+    assert_eq!(kept.record().connections(), 1);
 }
