@@ -103,6 +103,8 @@ impl Figure {
     pub fn bound(self) -> Option<f64> {
         match self {
             Self::P99ToHarmless | Self::ResumeP50ToHarmless | Self::ResumeP99ToHarmless => Some(2.0),
+            // The sum that the README's limits come to with the defaults.
+            Self::RssOverHarmless => Some(400.0),
             _ => None,
         }
     }
