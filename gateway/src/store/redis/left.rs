@@ -48,9 +48,7 @@ impl LeftServer {
         let Some(before) = before.filter(|before| before.run != now.run) else {
             return self.lock().left.clone();
         };
-        // A second answer, as one alone may come from a resolver that is behind.
-        let moved = before.peer.address() != now.peer.address()
-            && timeout(LIMIT, primaries.leads_to(&before.peer)).await.is_ok_and(|l| l.is_ok_and(|l| !l));
+        let moved = before.peer.address() != now.peer.address() && has_left(primaries, &before.peer).await;
         if moved {
             raise(primaries, &before, &now, options).await;
         }
@@ -61,6 +59,22 @@ impl LeftServer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the name leads to this address no more, by a second answer: the one before, by which the
+/// new server was found, may have come from a resolver that is behind.
+async fn has_left(primaries: &Primaries, before: &Peer) -> bool {
+    match timeout(LIMIT, primaries.leads_to(before)).await {
+        Ok(Ok(leads_there)) => !leads_there,
+        Ok(Err(error)) => {
+            tracing::warn!(server = %before, %error, "cannot resolve; not fencing the old server");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(server = %before, "look-up is slow; not fencing the old server");
+            false
+        }
     }
 }
 
