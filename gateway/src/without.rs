@@ -18,6 +18,7 @@
 //! | `watch` | nobody is asked who the primaries are | `store/redis/watch.rs` |
 //! | `partitions` | nobody is told how many partitions there are | `store/redis/claim.rs`, `client.rs` |
 //! | `marks` | beacons leave no marks, so history that goes back goes unnoticed | `store/redis/client.rs` |
+//! | `foreign` | bytes of no publisher fail the whole read, over and over | `store/redis/answers.rs`, `reader/attach.rs` |
 //! | `log` | the thread that logs a line writes it itself | `log/mod.rs` |
 
 use std::fmt;
@@ -44,11 +45,12 @@ pub enum Mechanism {
     Watch,
     Partitions,
     Marks,
+    Foreign,
     Log,
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Mechanism); 14] = [
+const NAMES: [(&str, Mechanism); 15] = [
     ("journal", Mechanism::Journal),
     ("beacon", Mechanism::Beacon),
     ("replay", Mechanism::Replay),
@@ -62,6 +64,7 @@ const NAMES: [(&str, Mechanism); 14] = [
     ("watch", Mechanism::Watch),
     ("partitions", Mechanism::Partitions),
     ("marks", Mechanism::Marks),
+    ("foreign", Mechanism::Foreign),
     ("log", Mechanism::Log),
 ];
 

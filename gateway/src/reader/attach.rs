@@ -58,7 +58,7 @@ impl Reader {
             behind: state.behind,
             by_journal: !self.options.without.lacks(Mechanism::Journal),
             read_bytes: state.read_bytes,
-            failed_reads: state.failed_reads,
+            failed_reads: if self.options.without.lacks(Mechanism::Foreign) { 0 } else { state.failed_reads },
             addresses: Default::default(),
         }
     }

@@ -7,11 +7,14 @@ use futures_util::future::join_all;
 
 use super::{Fault, Kind, Stage, Twin};
 use crate::proxy::Way;
-use crate::topology::Node;
+use crate::topology::{Foreign, Node};
 use crate::wait::{PATIENCE, eventually, now_us, perhaps};
 
 /// By so much a clock is wrong.
 const CLOCK: Duration = Duration::from_secs(600);
+/// Addresses that are none, and messages that are none.
+const NO_EVENTS: [(&[u8], &[u8]); 3] =
+    [(b"1/2/3/4/5/6/7/8/9", b"no message"), (b"a ", b"c - - - - {\"\xff\":1}"), (b"\xff", b"")];
 /// `retention.age` where somebody is away for longer.
 const AGE: Duration = Duration::from_secs(2);
 
@@ -101,6 +104,14 @@ pub const FAULTS: &[Fault] = &[
         befall: |stage| Box::pin(reloaded(stage)),
         ..Fault::PLAIN
     },
+    Fault {
+        name: "history::foreign_bytes",
+        incident: "Another program writes what no publisher writes, while gateways lose their connections.",
+        settings: &[("replay.recent", "0")],
+        twin: Twin::without(&["foreign"]),
+        befall: |stage| Box::pin(foreign_bytes(stage)),
+        ..Fault::PLAIN
+    },
 ];
 
 /// Has a client be away for events that are published after a copy was made and before the server goes back to it.
@@ -159,6 +170,23 @@ async fn reloaded(stage: &Stage) {
     let victim = stage.victim().await;
     victim.save().await;
     went_back(stage, victim, victim.reload()).await;
+}
+
+async fn foreign_bytes(stage: &Stage) {
+    let (victim, away) = (stage.victim().await, stage.client());
+    let keys = stage.ground.keys_of(stage.target());
+    let stream = keys.stream(&stage.target().parse().expect("an address"));
+    let publish = if stage.ground.kind() == Kind::Cluster { "SPUBLISH" } else { "PUBLISH" };
+    away.leave();
+    for (no_address, no_message) in NO_EVENTS {
+        let foreign = Foreign { no_address, address: stage.target(), no_message };
+        victim.write_foreign(&keys.journal(), &stream, publish, foreign).await;
+        stage.cast.more(10).await;
+        victim.kill_clients("pubsub").await;
+        stage.cast.more(10).await;
+    }
+    away.come_back();
+    stage.cast.more(20).await;
 }
 
 async fn flushed(stage: &Stage) {

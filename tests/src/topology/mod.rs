@@ -23,7 +23,7 @@ pub mod standalone;
 pub use authority::Authority;
 pub use cluster::Cluster;
 pub use layout::Layout;
-pub use node::Node;
+pub use node::{Foreign, Node};
 pub use sentinel::Sentinel;
 pub use server::Server;
 pub use standalone::Standalone;

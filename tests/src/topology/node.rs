@@ -15,6 +15,7 @@ use redis::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+pub use self::faults::Foreign;
 use super::{Layout, Server};
 use crate::port::Port;
 use crate::process::Process;

@@ -73,6 +73,9 @@ pub(super) fn read_missed(answer: JournalAnswer, without: Without) -> Result<Mis
     let (epoch, last, complete, next, written) = answer;
     let read = |text: &Vec<u8>| std::str::from_utf8(text).ok()?.parse().ok();
     let addresses: Vec<Address> = written.iter().filter_map(read).collect();
+    if without.lacks(Mechanism::Foreign) && addresses.len() < written.len() {
+        return Err(StoreError::new("reading the journal", "an entry is no address"));
+    }
     Ok(Missed {
         epoch: epoch.parse().ok().map(|epoch| without.epoch(epoch)),
         last: parsed("reading the journal", &last)?,
@@ -103,6 +106,9 @@ fn read_entries(
         let id = String::from_utf8_lossy(&id);
         let text = String::from_utf8(message).ok().filter(|text| Message::decode(text).is_ok());
         *unreadable += u64::from(text.is_none());
+        if without.lacks(Mechanism::Foreign) && text.is_none() {
+            return Err(StoreError::new("reading history", "an entry is no message"));
+        }
         messages.push((parsed("reading history", &id)?, text.unwrap_or_default()));
     }
     Ok(Entries { status, messages })

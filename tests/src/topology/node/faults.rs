@@ -15,6 +15,17 @@ pub type Dump = Vec<(String, Vec<u8>)>;
 /// Runs until it is killed.
 const ENDLESS: &str = "while true do end";
 
+/// What a program writes that knows nothing of this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreign<'a> {
+    /// Goes into the journal.
+    pub no_address: &'a [u8],
+    /// The address for which a message is written.
+    pub address: &'a str,
+    /// That message.
+    pub no_message: &'a [u8],
+}
+
 impl Node {
     /// Closes all connections of a kind: `pubsub`, `normal`, `replica` or, at a replica, `master`.
     pub async fn kill_clients(&self, kind: &str) {
@@ -220,6 +231,21 @@ impl Node {
             }
             self.send::<()>(&pipeline).await;
         }
+    }
+
+    /// Writes what no publisher would: an address that is none into the journal, and a message that is none for a real
+    /// one, which is also pushed.
+    pub async fn write_foreign(&self, journal: &str, stream: &str, publish: &str, foreign: Foreign<'_>) {
+        // In one go, as publishers do, so that no event comes in between.
+        let script = "redis.call('XADD', KEYS[1], '*', 'a', ARGV[1])
+            local id = redis.call('XADD', KEYS[1], '*', 'a', ARGV[2])
+            redis.call('XADD', KEYS[2], id, 'm', ARGV[3])
+            redis.call(ARGV[4], KEYS[2], ARGV[3])";
+        let mut connection = self.connection().await.expect("a connection");
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(script).arg(2).arg(journal).arg(stream);
+        eval.arg(foreign.no_address).arg(foreign.address).arg(foreign.no_message).arg(publish);
+        eval.query_async::<()>(&mut connection).await.expect("EVAL");
     }
 
     /// Writes a snapshot to disk.
