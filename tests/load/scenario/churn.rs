@@ -36,8 +36,13 @@ const PACE: Duration = Duration::from_millis(10);
 /// How long the gateway may take to let go of all.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What must be nothing in the end.
-const GAUGES: [&str; 4] =
-    ["tidings_connections", "tidings_follows", "tidings_addresses_followed", "tidings_queue_bytes"];
+const GAUGES: [&str; 5] = [
+    "tidings_connections",
+    "tidings_follows",
+    "tidings_addresses_followed",
+    "tidings_addresses_lingering",
+    "tidings_queue_bytes",
+];
 
 /// Runs it once, on Redis, with one gateway.
 pub async fn run(bench: &mut Bench, entrant: &Entrant) -> Vec<Row> {

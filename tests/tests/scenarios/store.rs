@@ -198,13 +198,17 @@ async fn clients_that_come_one_after_another_cost_a_new_gateway_reads_by_address
 async fn what_nobody_follows_any_more_is_let_go() {
     let stage = Stage::of(1).await;
     let gateway = &stage.gateways[0];
-    let followed = async || gateway.metrics().await.sum("tidings_addresses_followed", &[]);
+    let count = async |name| gateway.metrics().await.sum(name, &[]);
+    let followed = async || count("tidings_addresses_followed").await;
     let client = client("client", gateway, &["a", "b"]);
     client.ready().await;
     eventually("two are followed", Duration::from_secs(10), async || followed().await == 2.0).await;
     client.stop();
-    // It lingers for half a minute, for those who come back.
     eventually("none is followed", Duration::from_secs(60), async || followed().await == 0.0).await;
+    // They linger for half a minute, for those who come back.
+    let lingering = async || count("tidings_addresses_lingering").await;
+    assert_eq!(lingering().await, 2.0);
+    eventually("none lingers", Duration::from_secs(60), async || lingering().await == 0.0).await;
     let channels = async || stage.redis.ask::<Vec<String>>("PUBSUB", &["CHANNELS", "*:t:*"]).await.unwrap();
     eventually("none is subscribed", Duration::from_secs(20), async || channels().await.is_empty()).await;
 }
