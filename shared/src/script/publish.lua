@@ -4,7 +4,11 @@
 --   the key (0: there is none), one address per stream
 -- Answers: id, epoch, 1 if the key was known, count of partitions ('': none is set). No id: nothing was published, as the
 --   count is another
+-- Without KEYS it does nothing: an EVAL of that kind has a server learn the script.
 -- Sends by PUBLISH, a local of the line before this file: 'PUBLISH', or on a cluster 'SPUBLISH'
+if #KEYS == 0 then
+  return
+end
 local kept = redis.call('HMGET', KEYS[2], 'epoch', 'events', 'age', 'journal', 'fenced', 'partitions',
   'paced_until', 'paced_keep')
 -- Gateways have left this server for the new primary: what it takes is lost when it follows that one.
