@@ -1,7 +1,7 @@
 //! What the history script answers.
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{FromRedisValue, ParsingError, RedisError, Script, Value, from_redis_value};
+use ::redis::{FromRedisValue, ParsingError, RedisError, Script, ServerErrorKind, Value, from_redis_value};
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Call;
 use tidings_shared::{Id, Invalid};
@@ -47,18 +47,26 @@ impl History {
         server: &Server,
         call: Call,
     ) -> Result<Self, Error> {
-        let script = Script::new(call.script);
-        let mut invocation = script.prepare_invoke();
-        for key in &call.keys {
-            invocation.key(key);
+        let hash = Script::new(call.script).get_hash().to_owned();
+        let mut answer = run(("EVALSHA", &hash), &call, connection).await;
+        // `Script::invoke_async` would send SCRIPT LOAD, which needs a right of its own.
+        if answer.as_ref().is_err_and(|error| error.kind() == ServerErrorKind::NoScript.into()) {
+            answer = run(("EVAL", call.script), &call, connection).await;
         }
-        for arg in &call.args {
-            invocation.arg(arg);
-        }
-        let answer: Result<Answer, RedisError> = invocation.invoke_async(connection).await;
         let answer = answer.map_err(|error| failure(server, error))?;
         answer.try_into().map_err(|error: Invalid| Error::new(ErrorKind::Protocol, error))
     }
+}
+
+/// Runs a script by its hash or its text.
+async fn run(
+    (command, script): (&str, &str),
+    Call { keys, args, .. }: &Call,
+    connection: &mut MultiplexedConnection,
+) -> Result<Answer, RedisError> {
+    let mut command = ::redis::cmd(command);
+    command.arg(script).arg(keys.len()).arg(keys).arg(args);
+    command.query_async(connection).await
 }
 
 impl TryFrom<Answer> for History {
