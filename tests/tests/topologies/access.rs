@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::RedisResult;
+use tidings_publisher::tail::{Follow, Tail};
 use tidings_publisher::{Builder, ErrorKind, Event, Publisher};
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Authority, Cluster, Gateway, Layout, Node, Sentinel, Server, Setup, Standalone, eventually};
@@ -17,6 +18,8 @@ on_each_server!(
     standalone_publisher,
     sentinel_publisher,
     cluster_publisher,
+    standalone_database,
+    sentinel_database,
     standalone_gateway,
     sentinel_gateway,
     login_of_the_sentinels,
@@ -48,6 +51,27 @@ async fn publish_everywhere(builder: Builder) {
     let event = || (0..40).fold(Event::refresh("@alice"), |event, n| event.also_to(format!("o/{n}"))).key("k");
     assert!(!publisher.publish(event()).await.unwrap().duplicate);
     assert!(publisher.publish(event()).await.unwrap().duplicate);
+}
+
+/// Publishes through servers that know no script, at first and after they have forgotten it.
+async fn publish_without_scripts(url: &str, nodes: &[&Node]) {
+    let forget = async || {
+        for node in nodes {
+            node.flush_scripts().await;
+        }
+    };
+    forget().await;
+    let publisher = once(url).connect().await.unwrap();
+    for _ in 0..2 {
+        let events = (0..40).map(|n| Event::refresh("a").also_to(format!("o/{n}"))).collect();
+        let receipts = publisher.publish_all(events).await;
+        let ids: Vec<_> = receipts.into_iter().map(|receipt| receipt.unwrap().ids["a"]).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        forget().await;
+    }
+    for node in nodes {
+        assert_nothing_refused(node).await;
+    }
 }
 
 async fn refused(builder: Builder) {
@@ -94,6 +118,7 @@ async fn cluster_tls(server: Server) {
 async fn standalone_publisher(server: Server) {
     let redis = Standalone::start(with_users(server)).await;
     publish_everywhere(once(&redis.url_for("publisher", "secret"))).await;
+    publish_without_scripts(&redis.url_for("publisher", "secret"), &[&redis]).await;
     refused(once(&redis.url_for("publisher", "wrong"))).await;
     let publisher = once(&redis.url_for("publisher", "secret")).namespace("shop".parse().unwrap()).connect().await;
     let error = publisher.unwrap().publish(Event::refresh("a")).await.unwrap_err();
@@ -113,23 +138,60 @@ async fn standalone_publisher(server: Server) {
 async fn sentinel_publisher(server: Server) {
     let topology = Sentinel::start(with_users(server)).await;
     publish_everywhere(once(&topology.url_for("publisher", "secret"))).await;
+    let primary = topology.primary().await;
+    publish_without_scripts(&topology.url_for("publisher", "secret"), &[primary]).await;
 }
 
 async fn cluster_publisher(server: Server) {
     let cluster = Cluster::start(with_users(server)).await;
     publish_everywhere(once(&cluster.url_for("publisher", "secret"))).await;
+    let nodes: Vec<_> = cluster.nodes().iter().collect();
+    publish_without_scripts(&cluster.url_for("publisher", "secret"), &nodes).await;
+}
+
+async fn standalone_database(server: Server) {
+    let redis = Standalone::start(with_users(server)).await;
+    database_needs_select(&redis, |user| redis.url_for(user, "secret")).await;
+}
+
+async fn sentinel_database(server: Server) {
+    let topology = Sentinel::start(with_users(server)).await;
+    let primary = topology.primary().await;
+    database_needs_select(primary, |user| topology.url_for(user, "secret")).await;
+}
+
+/// A database other than 0 needs the one more right that the README names.
+async fn database_needs_select(primary: &Node, url_for: impl Fn(&str) -> String) {
+    const RIGHT: &str = "+select";
+    assert!(README.contains(&format!("need `{RIGHT}` too")), "the README names it");
+    let [publisher, gateway] = ["publisher", "gateway"].map(|user| format!("{}/3", url_for(user)));
+    let error = once(&publisher).connect().await.unwrap_err();
+    let is_named = |text: &str| text.contains("'select'") && text.contains("ACL SETUSER");
+    assert!(error.kind() == ErrorKind::Refused && is_named(&error.to_string()), "{error}");
+    let refused = Setup::redis(&gateway).start_unready().await;
+    eventually("readiness names the right", PATIENCE, async || is_named(&refused.admin_get("/readyz").await.1)).await;
+    drop(refused);
+    for user in ["publisher", "gateway"] {
+        primary.ask::<()>("ACL", &["SETUSER", user, RIGHT]).await.unwrap();
+    }
+    primary.ask::<()>("ACL", &["LOG", "RESET"]).await.unwrap();
+    publish_everywhere(once(&publisher)).await;
+    publish_and_poll(&gateway).await;
+    assert_nothing_refused(primary).await;
+    assert_eq!(primary.ask("DBSIZE", &[]).await, Ok(0), "nothing is in database 0");
 }
 
 async fn standalone_gateway(server: Server) {
     let redis = Standalone::start(with_users(server)).await;
     publish_and_poll(&redis.url_for("gateway", "secret")).await;
-    assert_nothing_refused(&redis).await;
+    follow_without_scripts(&redis.url_for("gateway", "secret"), &[&redis]).await;
 }
 
 async fn sentinel_gateway(server: Server) {
     let topology = Sentinel::start(with_users(server)).await;
     publish_and_poll(&topology.url_for("gateway", "secret")).await;
-    assert_nothing_refused(topology.primary().await).await;
+    let primary = topology.primary().await;
+    follow_without_scripts(&topology.url_for("gateway", "secret"), &[primary]).await;
 }
 
 /// Sentinels have users of their own, whom the servers do not know.
@@ -171,9 +233,8 @@ async fn login_of_the_sentinels(server: Server) {
 async fn cluster_gateway(server: Server) {
     let cluster = Cluster::start(with_users(server)).await;
     publish_and_poll(&cluster.url_for("gateway", "secret")).await;
-    for node in cluster.nodes() {
-        assert_nothing_refused(node).await;
-    }
+    let nodes: Vec<_> = cluster.nodes().iter().collect();
+    follow_without_scripts(&cluster.url_for("gateway", "secret"), &nodes).await;
 }
 
 /// All that a gateway does with its store.
@@ -183,6 +244,20 @@ async fn publish_and_poll(url: &str) {
     publisher.publish(Event::refresh("a").key("k")).await.unwrap();
     let (status, body) = gateway.public_get("/v1/poll?topic=a&tail=1").await;
     assert!(status == 200 && body.contains(r#""topic":"a""#), "{status} {body}");
+}
+
+/// Follows with the rights of a gateway through servers that know no script.
+async fn follow_without_scripts(url: &str, nodes: &[&Node]) {
+    for node in nodes {
+        node.flush_scripts().await;
+    }
+    let (namespace, tls) = Default::default();
+    let addresses = vec!["a".parse().unwrap()];
+    let follow = Follow { addresses, cursor: None, namespace, partitions: None, tls };
+    Tail::start(url, follow).await.unwrap();
+    for node in nodes {
+        assert_nothing_refused(node).await;
+    }
 }
 
 async fn assert_nothing_refused(node: &Node) {
