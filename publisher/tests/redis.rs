@@ -461,7 +461,7 @@ async fn what_redis_says_is_told_in_its_words_and_judged() {
         command::<()>(&mut redis, fault).await;
         let error = publisher.publish(Event::refresh("a")).await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (kind, kind == ErrorKind::Unavailable), "{error}");
-        let told = format!("127.0.0.1:{}: {words}", server.port());
+        let told = format!("127.0.0.1:{}: EVALSHA: {words}", server.port());
         assert!(error.to_string().contains(&told), "{error}");
         command::<()>(&mut redis, undo).await;
         until("it is taken again", async || publisher.publish(Event::refresh("a")).await.is_ok()).await;
