@@ -9,7 +9,7 @@ use redis::{
 use rustls::crypto::{CryptoProvider, ring};
 use tidings_shared::store_url::{Login, Secret, Server};
 
-use super::peer::{Peer, Pinned, first_of, resolve};
+use super::peer::{Peer, first_of, resolve};
 use super::refusal::Refusal;
 use super::tls::TlsFiles;
 use super::verdict::Verdict;
@@ -79,8 +79,8 @@ impl Access {
         config: &AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, Error> {
         let server = peer.server();
-        let client = self.client(server, protocol)?;
-        let config = config.clone().set_dns_resolver(Pinned(peer.address()));
+        let client = self.client(server, protocol, 0)?;
+        let config = peer.pin(config.clone());
         let connected = client.get_multiplexed_async_connection_with_config(&config).await;
         let first = if protocol.supports_resp3() { "HELLO" } else { "connecting" };
         let mut connection = connected.map_err(|error| command_failure(server, first, error))?;
@@ -127,11 +127,16 @@ impl Access {
         protocol.supports_resp3() || self.tls.is_some()
     }
 
+    /// A client that does all of the login by itself, for a pool of connections.
+    pub(super) fn pool_client(&self, server: &Server) -> Result<Client, Error> {
+        self.client(server, ProtocolVersion::RESP3, self.database)
+    }
+
     /// A client of the server, with the certificates as their files are now.
-    fn client(&self, server: &Server, protocol: ProtocolVersion) -> Result<Client, Error> {
+    fn client(&self, server: &Server, protocol: ProtocolVersion, database: u16) -> Result<Client, Error> {
         // A user with few rights may not tell the library's name, and each try would stand in the server's ACL LOG.
         let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let mut settings = settings.set_protocol(protocol);
+        let mut settings = settings.set_protocol(protocol).set_db(i64::from(database));
         if self.library_logs_in(protocol) {
             if let Some(user) = &self.login.user {
                 settings = settings.set_username(user);

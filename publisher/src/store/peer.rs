@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::io::AsyncDNSResolver;
-use redis::{RedisFuture, RedisResult};
+use redis::{AsyncConnectionConfig, RedisFuture, RedisResult};
 use tidings_shared::store_url::Server;
 use tokio::net::lookup_host;
 use tokio::time::sleep;
@@ -42,6 +42,11 @@ impl Peer {
     /// The address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A configuration of connections that lead to this address, whatever the name says.
+    pub fn pin(&self, config: AsyncConnectionConfig) -> AsyncConnectionConfig {
+        config.set_dns_resolver(Pinned(self.address))
     }
 
     /// Whether the server was named by its address, which leads nowhere else.
@@ -111,7 +116,7 @@ fn single_or_all(mut failures: Vec<Error>) -> Error {
 }
 
 /// A resolver that has the client library connect to this address, whatever the name leads to by now.
-pub(super) struct Pinned(pub(super) SocketAddr);
+struct Pinned(SocketAddr);
 
 impl AsyncDNSResolver for Pinned {
     fn resolve<'a, 'b: 'a>(

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ProtocolVersion};
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion};
 use tidings_shared::store_url::{RedisUrl, Server, Topology};
 use tokio::time::timeout;
 
@@ -153,6 +153,12 @@ impl Primaries {
     ) -> Result<MultiplexedConnection, Error> {
         let connection = self.inner.access.connect_to(peer, protocol, config).await?;
         self.verified(connection, peer.server()).await
+    }
+
+    /// A client for a pool of connections to a server that keeps data. It speaks RESP3, and nobody
+    /// makes sure that the server is a primary.
+    pub fn pool_client(&self, server: &Server) -> Result<Client, Error> {
+        self.inner.access.pool_client(server)
     }
 
     /// Whether the name of this peer decides which server it is. In a cluster and behind sentinels

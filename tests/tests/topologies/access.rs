@@ -7,7 +7,9 @@ use redis::RedisResult;
 use tidings_publisher::tail::{Follow, Tail};
 use tidings_publisher::{Builder, ErrorKind, Event, Publisher};
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Authority, Cluster, Gateway, Layout, Node, Sentinel, Server, Setup, Standalone, eventually};
+use tidings_tests::{
+    Authority, Client, Cluster, Gateway, Layout, Node, Oracle, Sentinel, Server, Setup, Source, Standalone, eventually,
+};
 
 use crate::on_each_server;
 
@@ -185,6 +187,22 @@ async fn standalone_gateway(server: Server) {
     let redis = Standalone::start(with_users(server)).await;
     publish_and_poll(&redis.url_for("gateway", "secret")).await;
     follow_without_scripts(&redis.url_for("gateway", "secret"), &[&redis]).await;
+    reads_of_history_take_turns(&redis).await;
+    assert_nothing_refused(&redis).await;
+}
+
+/// After a lost connection a gateway reads the journal of each partition, over fewer connections
+/// than there are partitions: the pool checks each before it is used again.
+async fn reads_of_history_take_turns(redis: &Standalone) {
+    let gateway = Setup::redis(&redis.url_for("gateway", "secret")).start().await;
+    let topics: Vec<String> = (0..16).map(|n| format!("o/{n}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let client = Client::open("alice", &[gateway.public()], &topics);
+    client.ready().await;
+    let source = Source::connect(&gateway.url(), &Oracle::new()).await;
+    client.got(source.publish(&topics).await).await;
+    redis.kill_clients("pubsub").await;
+    client.got(source.publish(&topics).await).await;
 }
 
 async fn sentinel_gateway(server: Server) {
