@@ -48,6 +48,7 @@ mod server;
 pub mod spread;
 pub mod store;
 pub mod stream;
+mod supervision;
 pub mod tls;
 pub mod without;
 

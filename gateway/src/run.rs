@@ -6,9 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_server::Server;
 use actix_web::web::Data;
-use futures_util::future::try_join_all;
 use tidings_publisher::Publisher;
 use tokio::sync::watch;
 
@@ -26,6 +24,7 @@ use crate::request::HeadBounds;
 use crate::server::{self, Hosts, Parts, Public};
 use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
 use crate::stream::StreamLimits;
+use crate::supervision::RunningServers;
 use crate::tls::Tls;
 use crate::without;
 
@@ -116,15 +115,16 @@ pub async fn run(
     let board = config.demo.enabled.then(|| board(&store));
     let (end_streams, drain) = watch::channel(None);
     let addresses = Addresses::of(&listeners)?;
+    let reader = parts.reader.clone();
     let (life, admission) = (parts.life.clone(), parts.limits.admission.clone());
     let http = Http1Options {
         head: HeadBounds::for_topics(config.limits.topics),
         keep_alive: config.server.keep_alive,
         drain,
     };
-    let mut others = vec![server::admin(listeners.admin, parts.clone(), http.clone())?];
+    let mut others = vec![("admin.listen", server::admin(listeners.admin, parts.clone(), http.clone())?)];
     if let Some(listener) = listeners.probe {
-        others.push(server::probe(listener, parts.clone(), http.clone())?);
+        others.push(("probe.listen", server::probe(listener, parts.clone(), http.clone())?));
     }
     let tls = open_tls(&config, &parts.metrics, &reload)?;
     let public_server = server::public(
@@ -140,11 +140,17 @@ pub async fn run(
         hub,
     )?;
     let public_handle = public_server.handle();
-    let other_handles: Vec<_> = others.iter().map(Server::handle).collect();
-    let servers = actix_web::rt::spawn(try_join_all(iter::once(public_server).chain(others)));
+    let other_handles: Vec<_> = others.iter().map(|(_, server)| server.handle()).collect();
+    let mut servers = RunningServers::default();
+    for (setting, server) in iter::once(("server.listen", public_server)).chain(others) {
+        servers.run(setting, server);
+    }
     announce(&config, &gateway, &addresses);
 
-    told_to_end().await;
+    tokio::select! {
+        () = told_to_end() => {}
+        failure = servers.first_failure(&reader) => return Err(failure),
+    }
     let Drain { grace, window } = config.drain;
     tracing::info!(?grace, ?window, streams = admission.connections(), "ending: they are told to come back elsewhere");
     life.drain();
@@ -162,7 +168,7 @@ pub async fn run(
     for handle in other_handles {
         handle.stop(true).await;
     }
-    servers.await.map_err(io::Error::other)??;
+    servers.all_ended().await?;
     store.flush(FLUSH).await;
     tracing::info!("ended");
     Ok(())

@@ -55,6 +55,11 @@ impl ReaderHandle {
         self.commands.is_closed()
     }
 
+    /// Waits until the reader has ended.
+    pub async fn gone(&self) {
+        self.commands.closed().await;
+    }
+
     /// How the reader is.
     pub fn status(&self) -> &Status {
         &self.status
