@@ -18,7 +18,7 @@ use crate::files;
 use crate::http1::Http1Options;
 use crate::hub::{HubOptions, StaleBound};
 use crate::metrics::Metrics;
-use crate::reader::{self, ReaderOptions};
+use crate::reader::{self, ReaderOptions, max_silence};
 use crate::reload::Reload;
 use crate::request::HeadBounds;
 use crate::server::{self, Hosts, Parts, Public};
@@ -187,7 +187,7 @@ fn stale_bound(config: &Config) -> StaleBound {
         Duration::ZERO => Duration::ZERO,
         most => most.max(3 * config.beacon.interval),
     };
-    StaleBound { most, window: config.drain.window }
+    StaleBound { most, reader: max_silence(config.beacon.interval), window: config.drain.window }
 }
 
 fn limits(config: &Config) -> StreamLimits {

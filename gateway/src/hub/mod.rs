@@ -89,7 +89,7 @@ impl Hub {
         options: HubOptions,
         now: Instant,
     ) -> Self {
-        let outages = Outages::new(reader.status().link_activity().clone(), partitions, now);
+        let outages = Outages::new(reader.status(), partitions, now);
         Self {
             worker,
             reader,
@@ -246,8 +246,18 @@ impl Hub {
         }
     }
 
-    /// Sends a heartbeat to one share of the connections, and ends those of them that are too old.
+    /// Whether the reader gives no sign of life: what it feeds cannot be vouched for.
+    pub fn is_reader_silent(&self) -> bool {
+        let most = self.options.stale.reader;
+        !most.is_zero() && self.outages.reader_silence() > most
+    }
+
+    /// Sends a heartbeat to one share of the connections, and ends those of them that are too old. Sends none while the
+    /// reader is silent, as a heartbeat says that the stream works.
     pub fn tick(&mut self, share: usize, shares: usize) {
+        if self.is_reader_silent() {
+            return;
+        }
         let mut shared: Option<(String, Bytes)> = None;
         let Self { connections, watermarks, options, .. } = self;
         for (_, connection) in connections.iter_mut().filter(|(slot, _)| slot % shares == share) {
@@ -294,12 +304,19 @@ impl Hub {
 
     /// How long the store has been away for who follows these addresses. `None` if it is there for all of them.
     pub fn outage(&self, addresses: &[Arc<Address>]) -> Option<Duration> {
+        if self.is_reader_silent() {
+            return Some(self.outages.reader_silence());
+        }
         self.outages.of(addresses)
     }
 
-    /// The partitions that have given no sign of life for longer than `most` when it is `now`; none if that is zero.
+    /// The partitions that have given no sign of life for longer than `most` when it is `now`; none if that is zero. All
+    /// of them while the reader is silent.
     fn silent_partitions(&mut self, now: Instant, most: Duration) -> PartitionSet {
         self.outages.look(now);
+        if self.is_reader_silent() {
+            return self.partitions.all().collect();
+        }
         if most.is_zero() { PartitionSet::default() } else { self.outages.silent_for(most) }
     }
 

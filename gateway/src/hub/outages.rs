@@ -1,27 +1,29 @@
-//! How long partitions have given no sign of life, by the worker's own clock.
+//! How long partitions, and the reader, have given no sign of life, by the worker's own clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_shared::{Address, Partition, Partitions};
 
-use crate::reader::LinkActivity;
+use crate::reader::{LinkActivity, Pulse, Status};
 
 /// The most that one look adds to an outage. A process that was stopped and goes on has not seen
 /// that the store was away for all that time: the reader gets a few looks to show that it works.
 const MOST_PER_LOOK: Duration = Duration::from_secs(2);
 
-/// How long partitions have given no sign of life.
+/// How long partitions, and the reader, have given no sign of life.
 #[derive(Debug)]
 pub struct Outages {
     activity: LinkActivity,
+    pulse: Pulse,
+    reader: QuietTime,
     partitions: Partitions,
     quiet: Vec<QuietTime>,
     looked: Instant,
 }
 
-/// How long a partition has been quiet.
-#[derive(Debug, Clone, Copy)]
+/// How long a partition, or the reader, has been quiet.
+#[derive(Debug, Clone, Copy, Default)]
 struct QuietTime {
     /// The signs of life at the last look.
     signs: u64,
@@ -34,9 +36,10 @@ pub struct PartitionSet(u32);
 
 impl Outages {
     /// None yet. Time counts from `now` on.
-    pub fn new(activity: LinkActivity, partitions: Partitions, now: Instant) -> Self {
-        let never = QuietTime { signs: 0, time: Duration::ZERO };
-        Self { activity, partitions, quiet: vec![never; usize::from(partitions.count())], looked: now }
+    pub fn new(status: &Status, partitions: Partitions, now: Instant) -> Self {
+        let quiet = vec![QuietTime::default(); usize::from(partitions.count())];
+        let (activity, pulse) = (status.link_activity().clone(), status.pulse().clone());
+        Self { activity, pulse, reader: QuietTime::default(), partitions, quiet, looked: now }
     }
 
     /// Looks for signs of life since the last look.
@@ -44,10 +47,14 @@ impl Outages {
         let passed = now.saturating_duration_since(self.looked).min(MOST_PER_LOOK);
         self.looked = now;
         for (partition, quiet) in self.partitions.all().zip(&mut self.quiet) {
-            let signs = self.activity.signs(partition);
-            quiet.time = if signs == quiet.signs { quiet.time + passed } else { Duration::ZERO };
-            quiet.signs = signs;
+            quiet.add(passed, self.activity.signs(partition));
         }
+        self.reader.add(passed, self.pulse.last_turn());
+    }
+
+    /// How long the reader has had no turn.
+    pub fn reader_silence(&self) -> Duration {
+        self.reader.time
     }
 
     /// Partitions without a sign of life for longer than `most`.
@@ -61,6 +68,13 @@ impl Outages {
         let partitions = addresses.iter().map(|address| self.partitions.of(address));
         let away = partitions.filter(|partition| !self.activity.is_attached(*partition));
         away.map(|partition| self.quiet.get(partition.index()).map_or(Duration::ZERO, |quiet| quiet.time)).max()
+    }
+}
+
+impl QuietTime {
+    fn add(&mut self, passed: Duration, signs: u64) {
+        self.time = if signs == self.signs { self.time + passed } else { Duration::ZERO };
+        self.signs = signs;
     }
 }
 
@@ -95,8 +109,8 @@ mod tests {
 
     fn rig(count: u16) -> (LinkActivity, Outages, Instant) {
         let (partitions, now) = (Partitions::new(count).unwrap(), Instant::now());
-        let activity = LinkActivity::new(partitions);
-        (activity.clone(), Outages::new(activity, partitions, now), now)
+        let status = Status::new(partitions);
+        (status.link_activity().clone(), Outages::new(&status, partitions, now), now)
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub async fn watch(hub: SharedHub, bound: StaleBound) {
         let silent = hub.silent_partitions(now, bound.most);
         if silent.is_empty() {
             if ending.take().is_some() {
-                tracing::info!("the store is back; no more streams end for it");
+                tracing::info!("partitions work again; no more streams end for them");
             }
             scanned = silent;
             continue;
@@ -43,6 +43,9 @@ pub async fn watch(hub: SharedHub, bound: StaleBound) {
             // All connections are looked at only when the set has changed: a new connection to a
             // partition that is away is refused.
             scanned = silent;
+            if hub.is_reader_silent() {
+                tracing::error!("the reader is stuck; streams end and new ones are refused");
+            }
             ending = begin(hub.stale_connections(silent), bound.window, now);
         } else if silent != scanned {
             // Who is passed over below because a partition came back may be stale again later.
@@ -66,7 +69,7 @@ fn begin(stale: Vec<ConnectionKey>, window: Duration, now: Instant) -> Option<En
     tracing::warn!(
         streams = stale.len(),
         ?window,
-        "no partition of these streams has worked for stream.max_stale; ending them one by one"
+        "no partition of these streams has worked for too long; ending them one by one"
     );
     Some(Ending { order: Order::new(stale, window), begun: now })
 }

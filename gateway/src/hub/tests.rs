@@ -318,3 +318,36 @@ fn some_connections_write_at_a_time_and_all_in_the_end() {
         assert_eq!((rig.hub.write(2), wrote(&takers)), turn);
     }
 }
+
+/// A heartbeat says that a stream works, which nobody knows while the reader is stuck.
+#[test]
+fn no_heartbeat_while_the_reader_has_no_turn() {
+    let mut rig = Rig::new(2, 1_000);
+    let key = rig.join(&["a"]);
+    let waker = Waker::noop();
+    let beats = |rig: &mut Rig| {
+        while rig.hub.poll(key, waker).is_ready() {}
+        rig.hub.tick(0, 1);
+        rig.hub.poll(key, waker).is_ready()
+    };
+    let second = Duration::from_secs(1);
+    let start = Instant::now();
+    let all = rig.hub.partitions.all().collect();
+    assert!(beats(&mut rig));
+    for at in 1..=4 {
+        assert!(rig.hub.silent_partitions(start + at * second, Duration::ZERO).is_empty());
+        assert!(beats(&mut rig));
+    }
+    rig.hub.silent_partitions(start + 6 * second, Duration::ZERO);
+    assert!(!beats(&mut rig));
+    assert_eq!(
+        rig.hub.outage(&[rig::address("a")]).map(|outage| outage >= 5 * second),
+        Some(true),
+        "new ones are refused"
+    );
+    assert_eq!(rig.hub.silent_partitions(start + 7 * second, Duration::ZERO), all);
+    assert_eq!(rig.hub.stale_connections(all), [key], "it ends though stream.max_stale is for ever");
+    rig.hub.reader.status().pulse().beat(start + 8 * second);
+    assert!(rig.hub.silent_partitions(start + 8 * second, Duration::ZERO).is_empty());
+    assert!(beats(&mut rig));
+}

@@ -39,6 +39,8 @@ pub struct HubOptions {
 pub struct StaleBound {
     /// The time that may pass without a sign of life from all partitions that it follows; zero is for ever.
     pub most: Duration,
+    /// The time that may pass without a turn of the reader; zero is for ever.
+    pub reader: Duration,
     /// The time over which streams end that have been stale for so long, one by one.
     pub window: Duration,
 }

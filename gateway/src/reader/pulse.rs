@@ -25,7 +25,7 @@ impl Pulse {
     }
 
     /// A turn begins.
-    pub(super) fn beat(&self, now: Instant) {
+    pub fn beat(&self, now: Instant) {
         let micros = now.saturating_duration_since(self.0.began).as_micros();
         self.0.micros.store(micros as u64, Ordering::Relaxed);
     }
@@ -35,8 +35,13 @@ impl Pulse {
         now.saturating_duration_since(self.0.began + self.last())
     }
 
+    /// A number that is another one after each turn.
+    pub fn last_turn(&self) -> u64 {
+        self.0.micros.load(Ordering::Relaxed)
+    }
+
     fn last(&self) -> Duration {
-        Duration::from_micros(self.0.micros.load(Ordering::Relaxed))
+        Duration::from_micros(self.last_turn())
     }
 }
 

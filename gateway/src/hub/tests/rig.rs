@@ -45,7 +45,7 @@ impl Rig {
             heartbeat: second,
             max_age: Duration::ZERO,
             resync_spread: Duration::ZERO,
-            stale: StaleBound::default(),
+            stale: StaleBound { reader: 5 * second, ..StaleBound::default() },
         };
         let mut hub = Hub::new(0, reader, partitions, options, Instant::now());
         hub.lift(&vec![Some(place(10)); usize::from(partitions.count())]);
