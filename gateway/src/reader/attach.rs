@@ -7,7 +7,7 @@ use tidings_shared::Partition;
 use super::delivery::Resync;
 use super::recovery::{Backfill, Failed, Known, Outcome, Recovered, Recovery};
 use super::requests::Requests;
-use super::sessions::next_wait;
+use super::sessions::{Sessions, next_wait};
 use super::{Links, Reader, Route};
 use crate::control::Reason;
 use crate::store::{Attempt, Session};
@@ -126,6 +126,15 @@ impl Reader {
         channels.retain(|channel| !self.routes.contains_key(channel.as_str()));
         if let Some(any) = session.partitions.first().filter(|_| !channels.is_empty()) {
             requests.unsubscribe(*any, channels);
+        }
+    }
+
+    /// The server of a partition has this `maxmemory-policy` now, if it said.
+    pub(super) fn take_policy(&mut self, partition: Partition, policy: Option<String>, sessions: &mut Sessions) {
+        let Some(policy) = policy else { return };
+        sessions.set_policy(partition, policy);
+        if sessions.policy() != self.status.policy().as_deref() {
+            self.note_policy(sessions.policy());
         }
     }
 

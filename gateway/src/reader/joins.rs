@@ -199,6 +199,8 @@ impl Reader {
                 }
                 return self.take_answer(Answer::Beacon(partition, result), requests);
             }
+            // It belongs to the sessions, which the loop has.
+            Answer::Policy(..) => {}
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
             Answer::Arrived(join) => {
                 self.begin(Join { tries: Tries { waits: join.tries.waits + 1, ..join.tries }, ..join }, requests);

@@ -55,7 +55,7 @@ use self::followed::FollowTable;
 use self::outbox::Outboxes;
 use self::partition::PartitionState;
 use self::recovery::Recovered;
-use self::requests::Requests;
+use self::requests::{Answer, Requests};
 use self::sessions::{Openings, Sessions};
 use crate::frame::Encoder;
 use crate::metrics::Metrics;
@@ -190,14 +190,18 @@ impl Reader {
                     }
                     self.take_commands(asked.drain(..), &mut links.requests);
                 }
-                Some(answer) = links.requests.next() => {
-                    let taken = self.take_answer(answer, &mut links.requests);
-                    self.end_broken(taken.err(), &mut links);
-                }
+                Some(answer) = links.requests.next() => match answer {
+                    Answer::Policy(partition, policy) => self.take_policy(partition, policy, &mut links.sessions),
+                    answer => {
+                        let taken = self.take_answer(answer, &mut links.requests);
+                        self.end_broken(taken.err(), &mut links);
+                    }
+                },
                 Some((attempt, waited)) = links.openings.next() => self.opened(attempt, waited, &mut links),
                 Some(recovered) = links.recoveries.next() => self.recovered(recovered, &mut links),
                 _ = beacons.tick() => {
                     let deaf = self.send_beacons(&mut links.requests);
+                    links.sessions.any_partitions().for_each(|partition| links.requests.policy(partition));
                     self.end_broken(deaf, &mut links);
                 }
                 _ = seconds.tick() => self.each_second(Instant::now(), &mut links.requests),

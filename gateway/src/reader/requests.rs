@@ -31,10 +31,12 @@ pub enum Answer {
     Unsubscribed(Partition, Result<(), StoreError>),
     /// A beacon was sent.
     Beacon(Partition, Result<BeaconReply, StoreError>),
-    /// One was sent because a push of that epoch had come, which is not the partition's.
+    /// A beacon was sent because a push of that epoch had come, which is not the partition's.
     Asked(Partition, Epoch, Result<BeaconReply, StoreError>),
-    /// One was sent for joins that wait for the watermark.
+    /// A beacon was sent for joins that wait for the watermark.
     Lift(Partition, Result<BeaconReply, StoreError>),
+    /// The server of a partition was asked for its `maxmemory-policy`. None: it did not say.
+    Policy(Partition, Option<String>),
     /// A join has a share of the allowance.
     Admitted(Join, Option<OwnedSemaphorePermit>),
     /// The watermark has come to where a join waits for it.
@@ -213,6 +215,11 @@ impl Requests {
         self.send(partition, async move |client| {
             Answer::Beacon(partition, client.beacon(partition, seen, false).await)
         });
+    }
+
+    /// Asks the server of a partition for its `maxmemory-policy`. Whether it answers at all is for beacons to judge.
+    pub fn policy(&mut self, partition: Partition) {
+        self.send(partition, async move |client| Answer::Policy(partition, client.policy().await.ok().flatten()));
     }
 
     /// Sends a beacon, to learn whether the history is the one of a push that has come.

@@ -57,6 +57,18 @@ impl Sessions {
         policies.clone().find(|policy| *policy != "noeviction").or(policies.next())
     }
 
+    /// A partition of each.
+    pub fn any_partitions(&self) -> impl Iterator<Item = Partition> {
+        self.open.iter().filter_map(|open| open.session.partitions.first().copied())
+    }
+
+    /// The server of the session over a partition has this `maxmemory-policy` now.
+    pub fn set_policy(&mut self, partition: Partition, policy: String) {
+        if let Some(at) = self.of(partition) {
+            self.open[at].session.policy = policy;
+        }
+    }
+
     /// Waits until one of them has pushes, and appends up to `most` of them to `into`. Tells which, and whether it is
     /// whole; as [`Session::receive`]. For ever, while none is open.
     pub async fn receive(&mut self, into: &mut Vec<Push>, most: usize) -> (usize, bool) {

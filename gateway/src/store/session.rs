@@ -337,6 +337,14 @@ impl Client {
         }
     }
 
+    /// The server's `maxmemory-policy` now; none of a store that evicts nothing.
+    pub async fn policy(&self) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Memory(_) => Ok(None),
+            Self::Redis(client) => client.policy().await,
+        }
+    }
+
     /// Ends the doubt that beacons of `partition` told: all of it was resynced.
     pub fn trust(&self, partition: Partition) {
         match self {

@@ -149,3 +149,18 @@ async fn the_embedded_store_is_ready_at_once() {
     assert_eq!(gateway.admin_get("/livez").await.0, 200);
     assert_eq!(gateway.admin_get("/readyz").await.0, 200);
 }
+
+#[tokio::test]
+async fn a_policy_that_changes_is_told_without_a_new_connection() {
+    let stage = Stage::of(1).await;
+    let gateway = &stage.gateways[0];
+    for (policy, keeps) in [("allkeys-lru", 0.0), ("noeviction", 1.0)] {
+        stage.redis.ask::<()>("CONFIG", &["SET", "maxmemory-policy", policy]).await.unwrap();
+        eventually("readiness and the metric tell it", PATIENCE, async || {
+            let told = gateway.admin_get("/readyz").await.1.contains(&format!(r#""policy":"{policy}""#));
+            told && gateway.metrics().await.sum("tidings_noeviction", &[]) == keeps
+        })
+        .await;
+    }
+    assert_eq!(gateway.metrics().await.sum("tidings_store_reconnects_total", &[]), 0.0);
+}

@@ -99,6 +99,13 @@ impl RedisClient {
         Ok(BeaconReply { place, unsure, other_retention })
     }
 
+    pub(in crate::store) async fn policy(&self) -> Result<Option<String>, StoreError> {
+        let mut requests = self.node.requests.clone();
+        let info = redis::cmd("INFO").arg("memory").query_async(&mut requests).await;
+        let info: redis::InfoDict = info.map_err(|error| self.node.failed("asking for the policy", error))?;
+        Ok(info.get("maxmemory_policy"))
+    }
+
     pub(in crate::store) fn trust(&self, partition: Partition) {
         self.marks.trust(partition);
     }
