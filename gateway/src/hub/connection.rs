@@ -133,6 +133,11 @@ impl Connection {
         matches!(self.phase, Phase::Live)
     }
 
+    /// Whether it still waits to be told where it begins.
+    pub fn is_joining(&self) -> bool {
+        matches!(self.phase, Phase::Joining(_))
+    }
+
     /// Whether it ends once its queue is empty.
     pub fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Ending)

@@ -157,6 +157,9 @@ impl Hub {
         }
         let mut connection = self.connections.remove(key.slot as usize);
         connection.take_timer().into_iter().for_each(|timer| self.wheel.disarm(timer));
+        if connection.is_joining() && !connection.stands.is_empty() {
+            self.reader.send(Command::Cancel(self.worker, key));
+        }
         for stand in connection.stands {
             if let Some(address) = self.table.leave(stand) {
                 self.names.remove(&address);

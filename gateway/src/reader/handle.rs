@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use tidings_shared::Address;
 use tokio::sync::mpsc;
 
+use super::delivery::ConnectionKey;
 use super::join::Join;
 use super::outbox::{Parcel, WorkerId};
 use super::status::Status;
@@ -17,6 +18,8 @@ pub enum Command {
     Register(WorkerId, mpsc::UnboundedSender<Parcel>),
     /// A connection begins.
     Join(Join),
+    /// A connection has left before it was told where it begins.
+    Cancel(WorkerId, ConnectionKey),
     /// A worker has no connection any more that follows this address.
     Leave(WorkerId, Arc<Address>),
 }
@@ -24,7 +27,7 @@ pub enum Command {
 /// The handle by which workers speak to the reader. Cheap to clone. The reader ends when all are gone.
 #[derive(Debug, Clone)]
 pub struct ReaderHandle {
-    /// Unbounded, as each connection has at most one join and one leave per address under way.
+    /// Unbounded, as each connection has at most one join, its cancelling and one leave per address under way.
     commands: mpsc::UnboundedSender<Command>,
     workers: Arc<AtomicU16>,
     status: Status,

@@ -38,6 +38,10 @@ impl Reader {
                     self.follow(&join, &mut channels);
                     joins.push(join);
                 }
+                Command::Cancel(worker, connection) => {
+                    joins.retain(|join: &Join| (join.worker, join.connection) != (worker, connection));
+                    requests.cancel(worker, connection);
+                }
                 other => self.take_command(other),
             }
         }
@@ -112,13 +116,6 @@ impl Reader {
         let Some(parts) = join::plan(&join, &self.table, &self.states, self.options.replay_bytes) else {
             return self.turn_away(&join);
         };
-        let needs_nothing = |part: &Part| matches!(&part.plan, Plan::Ready(start, _) if start.replay.is_empty());
-        if join.share.is_none() && !parts.iter().all(needs_nothing) {
-            join.share = self.allowance.try_take();
-            if join.share.is_none() {
-                return requests.admit(join, self.allowance.clone());
-            }
-        }
         let until = |part: &Part| match part.plan {
             Plan::Wait(id) => Some((&self.states[part.partition.index()], id)),
             _ => None,
@@ -126,8 +123,18 @@ impl Reader {
         let waits: Vec<_> = parts.iter().filter_map(until).collect();
         if !waits.is_empty() {
             // Before anything is read: nothing could begin with that yet, and it would be read again, over and over.
-            requests.wait(join, &waits);
-        } else if parts.iter().any(|part| matches!(part.plan, Plan::Read(_))) {
+            // And without a share, which others could use.
+            join.share = None;
+            return requests.wait(join, &waits);
+        }
+        let needs_nothing = |part: &Part| matches!(&part.plan, Plan::Ready(start, _) if start.replay.is_empty());
+        if join.share.is_none() && !parts.iter().all(needs_nothing) {
+            join.share = self.allowance.try_take();
+            if join.share.is_none() {
+                return requests.admit(join, self.allowance.clone());
+            }
+        }
+        if parts.iter().any(|part| matches!(part.plan, Plan::Read(_))) {
             let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
             requests.read(join, parts, pending);
         } else {
@@ -181,15 +188,19 @@ impl Reader {
                 }
             }
             Answer::Unsubscribed(partition, result) => result.map_err(broken(partition))?,
-            Answer::Beacon(partition, Err(error)) | Answer::Lift(partition, Err(error)) if error.passing => {
+            Answer::Beacon(partition, Err(error)) | Answer::Lift(partition, _, Err(error)) if error.passing => {
                 self.refused(partition, &error);
             }
-            Answer::Beacon(partition, Err(_)) | Answer::Lift(partition, Err(_))
+            Answer::Beacon(partition, Err(_)) | Answer::Lift(partition, _, Err(_))
                 if self.options.without.lacks(Mechanism::Beacon) =>
             {
                 self.states[partition.index()].asked = false;
             }
-            Answer::Beacon(partition, result) | Answer::Lift(partition, result) => {
+            Answer::Lift(partition, number, Ok(reply)) => {
+                self.states[partition.index()].note_lifted(number, reply.place.id);
+                self.take_beacon_reply(partition, reply, requests);
+            }
+            Answer::Beacon(partition, result) | Answer::Lift(partition, _, result) => {
                 let reply = result.map_err(broken(partition))?;
                 self.take_beacon_reply(partition, reply, requests);
             }
@@ -199,8 +210,8 @@ impl Reader {
                 }
                 return self.take_answer(Answer::Beacon(partition, result), requests);
             }
-            // It belongs to the sessions, which the loop has.
-            Answer::Policy(..) => {}
+            // The sessions' policy is for the loop, which has them.
+            Answer::Policy(..) | Answer::Cancelled => {}
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
             Answer::Arrived(join) => {
                 self.begin(Join { tries: Tries { waits: join.tries.waits + 1, ..join.tries }, ..join }, requests);

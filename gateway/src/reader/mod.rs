@@ -257,7 +257,7 @@ impl Reader {
         match command {
             Command::Register(worker, sender) => self.outboxes.register(worker, sender),
             Command::Leave(worker, address) => self.table.leave(worker, &address, Instant::now()),
-            Command::Join(_) => {}
+            Command::Join(_) | Command::Cancel(..) => {}
         }
     }
 

@@ -50,6 +50,7 @@ pub struct PartitionState {
     foreign: VecDeque<Epoch>,
     /// An event to several addresses whose end mark has not come yet.
     open: Option<Dispatch>,
+    lifted: (u64, Id),
     stand: watch::Sender<Stand>,
 }
 
@@ -60,6 +61,8 @@ pub struct Stand {
     pub generation: u64,
     /// The watermark.
     pub id: Id,
+    /// The last answer to a beacon that was sent for joins that wait: its number, and where the journal ended then.
+    pub lifted: (u64, Id),
 }
 
 /// What a push means.
@@ -92,6 +95,7 @@ impl PartitionState {
             asked: false,
             foreign: VecDeque::new(),
             open: None,
+            lifted: (0, Id::ZERO),
             stand: watch::Sender::default(),
         }
     }
@@ -133,9 +137,15 @@ impl PartitionState {
         self.highest = self.highest.max(place.id);
     }
 
+    /// A beacon of that number was answered, which was sent for joins that wait: the journal ended at `last` then.
+    pub fn note_lifted(&mut self, number: u64, last: Id) {
+        self.lifted = (number, last);
+    }
+
     /// Tells those who wait where it stands now.
     pub fn tell(&self) {
-        let stand = Stand { generation: self.generation, id: self.place.map_or(Id::ZERO, |place| place.id) };
+        let id = self.place.map_or(Id::ZERO, |place| place.id);
+        let stand = Stand { generation: self.generation, id, lifted: self.lifted };
         self.stand.send_if_modified(|told| std::mem::replace(told, stand) != stand);
     }
 

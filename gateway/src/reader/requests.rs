@@ -17,7 +17,7 @@ use super::allowance::Allowance;
 use super::delivery::ConnectionKey;
 use super::join::{From, Join, Part, Plan};
 use super::outbox::WorkerId;
-use super::partition::PartitionState;
+use super::partition::{PartitionState, Stand};
 use super::past::Past;
 use super::reads::{ReadOptions, Reads, SharedRead, Wish};
 use crate::metrics::{Metrics, Read};
@@ -33,8 +33,8 @@ pub enum Answer {
     Beacon(Partition, Result<BeaconReply, StoreError>),
     /// A beacon was sent because a push of that epoch had come, which is not the partition's.
     Asked(Partition, Epoch, Result<BeaconReply, StoreError>),
-    /// A beacon was sent for joins that wait for the watermark.
-    Lift(Partition, Result<BeaconReply, StoreError>),
+    /// A beacon was sent for joins that wait for the watermark: the one of that number.
+    Lift(Partition, u64, Result<BeaconReply, StoreError>),
     /// The server of a partition was asked for its `maxmemory-policy`. None: it did not say.
     Policy(Partition, Option<String>),
     /// A join has a share of the allowance.
@@ -48,6 +48,8 @@ pub enum Answer {
         /// Its parts, with what was read for them.
         parts: Vec<ReadPart>,
     },
+    /// Nobody waits for it any more.
+    Cancelled,
 }
 
 /// A part of a join, and what was read for it: nothing if it needed nothing, or if reading failed.
@@ -62,10 +64,19 @@ pub struct Requests {
     sessions: u64,
     answers: FuturesUnordered<LocalBoxFuture<'static, (Sent, Answer)>>,
     reads: Reads,
-    /// The joins under way, and what each follows.
-    joining: HashMap<(WorkerId, ConnectionKey), Arc<[Arc<Address>]>>,
+    joining: HashMap<(WorkerId, ConnectionKey), Joining>,
     /// The partitions through which a beacon is sent for joins that wait; with the highest id seen if another must follow.
     lifts: HashMap<Partition, Option<Id>>,
+    /// How many such beacons have been sent through each partition.
+    lifts_sent: Vec<u64>,
+}
+
+/// A join under way.
+struct Joining {
+    /// What it follows.
+    addresses: Arc<[Arc<Address>]>,
+    /// Cancelled once its connection has left, or the store is away for it.
+    over: CancellationToken,
 }
 
 /// The session over a partition: its number, and what makes its requests.
@@ -101,6 +112,7 @@ impl Requests {
             reads: Reads::new(options, metrics),
             joining: HashMap::new(),
             lifts: HashMap::new(),
+            lifts_sent: vec![0; usize::from(partitions.count())],
         }
     }
 
@@ -128,7 +140,22 @@ impl Requests {
             self.reads.detach(*partition);
         }
         let is_here = |address: &Arc<Address>| partitions.contains(&self.partitions.of(address));
-        self.joining.extract_if(|_, addresses| addresses.iter().any(is_here)).map(|(key, _)| key).collect()
+        let gone = self.joining.extract_if(|_, joining| joining.addresses.iter().any(is_here));
+        gone.inspect(|(_, joining)| joining.over.cancel()).map(|(key, _)| key).collect()
+    }
+
+    /// The connection of a join has left: the join waits for nothing any more. A read that was asked for already goes
+    /// on, as others may share it.
+    pub fn cancel(&mut self, worker: WorkerId, connection: ConnectionKey) {
+        if let Some(joining) = self.joining.remove(&(worker, connection)) {
+            joining.over.cancel();
+        }
+    }
+
+    /// How many joins are under way.
+    #[cfg(test)]
+    pub fn joins(&self) -> usize {
+        self.joining.len()
     }
 
     /// The next answer; `None` while nothing is under way.
@@ -153,10 +180,11 @@ impl Requests {
                 self.reads.tidy();
                 self.joining.remove(&(join.worker, join.connection)).is_some()
             }
-            Answer::Lift(partition, _) => {
+            Answer::Lift(partition, ..) => {
                 self.lifted(*partition);
                 true
             }
+            Answer::Cancelled => false,
             _ => true,
         }
     }
@@ -231,25 +259,21 @@ impl Requests {
 
     /// Waits for a share of the allowance.
     pub fn admit(&mut self, join: Join, allowance: Allowance) {
-        self.note(&join);
-        self.push(async move {
-            let share = allowance.take().await;
-            Answer::Admitted(join, share)
-        });
+        self.wait_for(join, async move |join| Answer::Admitted(join, allowance.take().await));
     }
 
-    /// Waits until the watermarks of partitions have each come to an id. Beacons see to that: they come in behind all that
-    /// was published before them.
+    /// Waits until the watermarks of partitions have each come to an id, or to the end of a journal that is not so far.
+    /// Beacons see to that: they come in behind all that was published before them.
     pub fn wait(&mut self, join: Join, until: &[(&PartitionState, Id)]) {
-        self.note(&join);
         let arrivals: Vec<_> = until.iter().map(|(state, id)| self.arrival(state, *id)).collect();
-        self.push(async move {
+        self.wait_for(join, async move |join| {
             join_all(arrivals).await;
             Answer::Arrived(join)
         });
     }
 
     fn arrival(&mut self, state: &PartitionState, until: Id) -> impl Future<Output = ()> + use<> {
+        let next = self.lifts_sent[state.partition.index()] + 1;
         match self.lifts.entry(state.partition) {
             Entry::Occupied(mut lift) => drop(lift.insert(Some(state.highest))),
             Entry::Vacant(lift) => {
@@ -257,16 +281,28 @@ impl Requests {
                 self.lift(state.partition, state.highest);
             }
         }
+        // The next one to be sent: one that is under way may have passed the store before that id was given.
+        let number = next;
         let (mut stand, generation) = (state.stand(), state.generation);
+        let is_there = move |stand: &Stand, id| stand.generation != generation || stand.id >= id;
         async move {
             // It fails only where there is nobody to take the answer.
-            let _ = stand.wait_for(|stand| stand.generation != generation || stand.id >= until).await;
+            let told =
+                stand.wait_for(|stand| is_there(stand, until) || stand.lifted.0 >= number).await.map(|told| *told);
+            // A journal that ends before that id never had it. What it does have is on its way.
+            let Ok(Stand { lifted: (_, last), .. }) = told else { return };
+            let _ = stand.wait_for(|stand| is_there(stand, until.min(last))).await;
         }
     }
 
     /// Sends a beacon for joins that wait.
-    fn lift(&self, partition: Partition, seen: Id) {
-        self.send(partition, async move |client| Answer::Lift(partition, client.beacon(partition, seen, false).await));
+    fn lift(&mut self, partition: Partition, seen: Id) {
+        let sent = &mut self.lifts_sent[partition.index()];
+        *sent += 1;
+        let number = *sent;
+        self.send(partition, async move |client| {
+            Answer::Lift(partition, number, client.beacon(partition, seen, false).await)
+        });
     }
 
     /// A beacon was sent for joins that wait; others have come meanwhile, perhaps for what was published after it.
@@ -307,8 +343,18 @@ impl Requests {
         });
     }
 
-    fn note(&mut self, join: &Join) {
-        self.joining.insert((join.worker, join.connection), Arc::clone(&join.addresses));
+    /// Lets a join wait, for as long as its connection is there.
+    fn wait_for<F: Future<Output = Answer> + 'static>(&mut self, join: Join, wait: impl FnOnce(Join) -> F) {
+        let over = self.note(&join);
+        let wait = wait(join);
+        self.push(async move { over.run_until_cancelled_owned(wait).await.unwrap_or(Answer::Cancelled) });
+    }
+
+    fn note(&mut self, join: &Join) -> CancellationToken {
+        let over = CancellationToken::new();
+        let joining = Joining { addresses: Arc::clone(&join.addresses), over: over.clone() };
+        self.joining.insert((join.worker, join.connection), joining);
+        over
     }
 
     /// Makes a request over the session of a partition, if there is one.
@@ -322,9 +368,7 @@ impl Requests {
             let request = request(link);
             self.answers.push(Box::pin(async move {
                 let answer = over.run_until_cancelled(request).await;
-                // Nobody awaits the answer of a session that is over, whatever it is.
-                let none = || Answer::Unsubscribed(partition, Ok(()));
-                (Some((partition, session)), answer.unwrap_or_else(none))
+                (Some((partition, session)), answer.unwrap_or(Answer::Cancelled))
             }));
         }
     }

@@ -580,6 +580,10 @@ async fn joins_wait_for_a_share_of_what_all_replays_may_take() {
     let began = rig.place();
     let id = rig.publish(&["a"]);
     rig.join(&["a"], after(began)).await;
+    // Up to what was read, so that nobody waits for that.
+    rig.requests.beacon(the_partition(), Id::ZERO);
+    rig.settle().await;
+    rig.pump();
     let shares: Vec<_> = std::iter::from_fn(|| rig.reader.allowance.try_take()).collect();
     let known = rig.ask(&["a"], after(began));
     let unknown = rig.ask(&["b"], after(began));
@@ -623,6 +627,55 @@ async fn a_share_ends_when_the_worker_has_the_replay() {
     assert_eq!(rig.reader.allowance.left(), all - replayed);
     drop(parcels);
     assert_eq!(rig.reader.allowance.left(), all);
+}
+
+/// A place 14 s ahead of the store, which no journal had.
+fn ahead(rig: &Rig) -> Place {
+    Place { id: Id { ms: rig.place().id.ms + 14_000, seq: 0 }, ..rig.place() }
+}
+
+#[tokio::test]
+async fn cursors_ahead_of_the_store_hold_no_share_and_are_settled_by_a_beacon() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    let (all, place) = (rig.reader.allowance.left(), ahead(&rig));
+    let keys: Vec<_> = (0..100).map(|_| rig.ask(&["a"], after(place))).collect();
+    assert_eq!(rig.reader.allowance.left(), all, "others can be served meanwhile");
+    tokio::time::timeout(Duration::from_secs(10), rig.settle()).await.expect("nobody waits for the clock");
+    let mut resynced = 0;
+    for delivery in rig.handed() {
+        if let Delivery::Joined(Joined { starts: Some(starts), connection }) = delivery {
+            assert!(keys.contains(&connection));
+            assert_eq!(starts[0].resync, [(address("a"), Reason::Cursor)]);
+            resynced += 1;
+        }
+    }
+    assert_eq!(resynced, keys.len());
+}
+
+#[tokio::test]
+async fn a_join_whose_connection_left_waits_for_nothing() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    rig.publish(&["a"]);
+    let began = rig.place();
+    let ahead = ahead(&rig);
+    // One waits for a beacon, another for a share, a third for its read.
+    let mut keys = vec![rig.ask(&["a"], after(ahead)), rig.ask(&["b"], after(began))];
+    let shares: Vec<_> = std::iter::from_fn(|| rig.reader.allowance.try_take()).collect();
+    keys.push(rig.ask(&["c"], after(began)));
+    assert_eq!(rig.requests.joins(), 3);
+    let cancel = keys.iter().map(|key| Command::Cancel(0, *key));
+    rig.reader.take_commands(cancel, &mut rig.requests);
+    assert_eq!(rig.requests.joins(), 0);
+    tokio::time::timeout(Duration::from_secs(10), rig.settle()).await.expect("it waits for no share either");
+    assert!(!rig.handed().iter().any(|delivery| matches!(delivery, Delivery::Joined(_))));
+    drop(shares);
+    // One that left in the very turn in which it came is no join at all.
+    let key = ConnectionKey { slot: 0, serial: 1_000 };
+    let join = rig.join_of(key, &["a"], after(began));
+    rig.reader.take_commands([Command::Join(join), Command::Cancel(0, key)].into_iter(), &mut rig.requests);
+    assert_eq!(rig.requests.joins(), 0);
 }
 
 #[tokio::test]

@@ -3,12 +3,16 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tidings_shared::Id;
 use tidings_tests::client::Options;
 use tidings_tests::gateway::publics;
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::record::What;
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Client, Proxy, Source};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::{Stage, memory};
 
@@ -343,4 +347,30 @@ async fn the_embedded_store_is_another_history_after_a_restart() {
     assert_eq!(client.record().resyncs(), [("a".to_owned(), "epoch".to_owned())]);
     source.publish(&["a"]).await;
     oracle.settle([client.record()], Duration::from_secs(5)).await.assert_kept();
+}
+
+/// Each such request once held a share of what replays may take, for as long as its cursor was ahead.
+#[tokio::test]
+async fn cursors_ahead_of_the_store_hold_up_no_honest_resume() {
+    let stage = Stage::of(1).await;
+    let gateway = &stage.gateways[0];
+    let client = Client::open("honest", &[gateway.public()], &["a"]);
+    client.ready().await;
+    client.got(stage.source.publish(&["a"]).await).await;
+    let cursor = client.record().cursor().unwrap();
+    let (history, id) = cursor.rsplit_once('.').unwrap();
+    let id: Id = id.parse().unwrap();
+    let ahead = Id { ms: id.ms + 14_000, ..id };
+    for _ in 0..64 {
+        let mut wire = TcpStream::connect(gateway.public()).await.unwrap();
+        let head = format!("GET /v1/events?topic=a HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {history}.{ahead}\r\n\r\n");
+        wire.write_all(head.as_bytes()).await.unwrap();
+        // The first bytes of the answer come before the place is known.
+        wire.read_u8().await.unwrap();
+    }
+    client.leave();
+    let missed = stage.source.publish(&["a"]).await;
+    client.come_back();
+    timeout(Duration::from_secs(8), client.got(missed)).await.expect("a resume takes no 14 s");
+    stage.oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
 }
