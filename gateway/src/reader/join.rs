@@ -19,7 +19,7 @@ use crate::frame::Encoder;
 use crate::store::Status;
 
 /// How often a join waits for a watermark before all that it needs is read.
-const WAITS: u8 = 3;
+pub const WAITS: u8 = 3;
 /// How far ahead of the watermark, in milliseconds, a cursor is waited for. A beacon lifts the watermark to the store's
 /// clock, and every gateway gets them every few seconds.
 const AHEAD_MS: u64 = 15_000;

@@ -188,33 +188,32 @@ impl Reader {
                 }
             }
             Answer::Unsubscribed(partition, result) => result.map_err(broken(partition))?,
-            Answer::Beacon(partition, Err(error)) | Answer::Lift(partition, _, Err(error)) if error.passing => {
+            Answer::Beacon(partition, _, Err(error)) | Answer::Lift(partition, _, Err(error)) if error.passing => {
                 self.refused(partition, &error);
             }
-            Answer::Beacon(partition, Err(_)) | Answer::Lift(partition, _, Err(_))
+            Answer::Beacon(partition, _, Err(_)) | Answer::Lift(partition, _, Err(_))
                 if self.options.without.lacks(Mechanism::Beacon) =>
             {
                 self.states[partition.index()].asked = false;
             }
-            Answer::Lift(partition, number, Ok(reply)) => {
-                self.states[partition.index()].note_lifted(number, reply.place.id);
-                self.take_beacon_reply(partition, reply, requests);
-            }
-            Answer::Beacon(partition, result) | Answer::Lift(partition, _, result) => {
+            Answer::Beacon(partition, number, result) | Answer::Lift(partition, number, result) => {
                 let reply = result.map_err(broken(partition))?;
+                self.states[partition.index()].note_answered(number, reply.place.id);
                 self.take_beacon_reply(partition, reply, requests);
             }
-            Answer::Asked(partition, epoch, result) => {
+            Answer::Asked(partition, number, epoch, result) => {
                 if let Ok(reply) = &result {
                     self.take_epoch_reply(partition, epoch, reply);
                 }
-                return self.take_answer(Answer::Beacon(partition, result), requests);
+                return self.take_answer(Answer::Beacon(partition, number, result), requests);
             }
             // The sessions' policy is for the loop, which has them.
             Answer::Policy(..) | Answer::Cancelled => {}
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
-            Answer::Arrived(join) => {
-                self.begin(Join { tries: Tries { waits: join.tries.waits + 1, ..join.tries }, ..join }, requests);
+            Answer::Arrived(join, came) => {
+                // Where the journal ends before it, only the store can tell of such a place.
+                let waits = if came { join.tries.waits + 1 } else { join::WAITS };
+                self.begin(Join { tries: Tries { waits, ..join.tries }, ..join }, requests);
             }
             Answer::Read { join, parts } => self.take_read(join, parts, requests),
         }

@@ -50,7 +50,7 @@ pub struct PartitionState {
     foreign: VecDeque<Epoch>,
     /// An event to several addresses whose end mark has not come yet.
     open: Option<Dispatch>,
-    lifted: (u64, Id),
+    answered: (u64, Id),
     stand: watch::Sender<Stand>,
 }
 
@@ -61,8 +61,8 @@ pub struct Stand {
     pub generation: u64,
     /// The watermark.
     pub id: Id,
-    /// The last answer to a beacon that was sent for joins that wait: its number, and where the journal ended then.
-    pub lifted: (u64, Id),
+    /// The number of the last beacon that was answered, and where the journal ended then.
+    pub answered: (u64, Id),
 }
 
 /// What a push means.
@@ -95,7 +95,7 @@ impl PartitionState {
             asked: false,
             foreign: VecDeque::new(),
             open: None,
-            lifted: (0, Id::ZERO),
+            answered: (0, Id::ZERO),
             stand: watch::Sender::default(),
         }
     }
@@ -137,15 +137,17 @@ impl PartitionState {
         self.highest = self.highest.max(place.id);
     }
 
-    /// A beacon of that number was answered, which was sent for joins that wait: the journal ended at `last` then.
-    pub fn note_lifted(&mut self, number: u64, last: Id) {
-        self.lifted = (number, last);
+    /// The beacon of that number was answered: the journal ended at `last` then.
+    pub fn note_answered(&mut self, number: u64, last: Id) {
+        if number > self.answered.0 {
+            self.answered = (number, last);
+        }
     }
 
     /// Tells those who wait where it stands now.
     pub fn tell(&self) {
         let id = self.place.map_or(Id::ZERO, |place| place.id);
-        let stand = Stand { generation: self.generation, id, lifted: self.lifted };
+        let stand = Stand { generation: self.generation, id, answered: self.answered };
         self.stand.send_if_modified(|told| std::mem::replace(told, stand) != stand);
     }
 

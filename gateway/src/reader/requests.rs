@@ -29,18 +29,18 @@ pub enum Answer {
     Subscribed(Partition, Vec<Arc<Address>>, Result<(), StoreError>),
     /// Channels are no longer subscribed.
     Unsubscribed(Partition, Result<(), StoreError>),
-    /// A beacon was sent.
-    Beacon(Partition, Result<BeaconReply, StoreError>),
-    /// A beacon was sent because a push of that epoch had come, which is not the partition's.
-    Asked(Partition, Epoch, Result<BeaconReply, StoreError>),
-    /// A beacon was sent for joins that wait for the watermark: the one of that number.
+    /// The beacon of that number was sent.
+    Beacon(Partition, u64, Result<BeaconReply, StoreError>),
+    /// One was sent because a push of that epoch had come, which is not the partition's.
+    Asked(Partition, u64, Epoch, Result<BeaconReply, StoreError>),
+    /// One was sent for joins that wait for the watermark.
     Lift(Partition, u64, Result<BeaconReply, StoreError>),
     /// The server of a partition was asked for its `maxmemory-policy`. None: it did not say.
     Policy(Partition, Option<String>),
     /// A join has a share of the allowance.
     Admitted(Join, Option<OwnedSemaphorePermit>),
-    /// The watermark has come to where a join waits for it.
-    Arrived(Join),
+    /// The watermark has come to where a join waits for it; or not, as the journal ends before that.
+    Arrived(Join, bool),
     /// The history that a join needs.
     Read {
         /// The join.
@@ -67,8 +67,8 @@ pub struct Requests {
     joining: HashMap<(WorkerId, ConnectionKey), Joining>,
     /// The partitions through which a beacon is sent for joins that wait; with the highest id seen if another must follow.
     lifts: HashMap<Partition, Option<Id>>,
-    /// How many such beacons have been sent through each partition.
-    lifts_sent: Vec<u64>,
+    /// How many beacons have been sent through each partition.
+    beacons_sent: Vec<u64>,
 }
 
 /// A join under way.
@@ -112,7 +112,7 @@ impl Requests {
             reads: Reads::new(options, metrics),
             joining: HashMap::new(),
             lifts: HashMap::new(),
-            lifts_sent: vec![0; usize::from(partitions.count())],
+            beacons_sent: vec![0; usize::from(partitions.count())],
         }
     }
 
@@ -176,7 +176,7 @@ impl Requests {
             return false;
         }
         match answer {
-            Answer::Read { join, .. } | Answer::Admitted(join, _) | Answer::Arrived(join) => {
+            Answer::Read { join, .. } | Answer::Admitted(join, _) | Answer::Arrived(join, _) => {
                 self.reads.tidy();
                 self.joining.remove(&(join.worker, join.connection)).is_some()
             }
@@ -240,9 +240,16 @@ impl Requests {
 
     /// Sends a beacon.
     pub fn beacon(&mut self, partition: Partition, seen: Id) {
+        let number = self.number_beacon(partition);
         self.send(partition, async move |client| {
-            Answer::Beacon(partition, client.beacon(partition, seen, false).await)
+            Answer::Beacon(partition, number, client.beacon(partition, seen, false).await)
         });
+    }
+
+    fn number_beacon(&mut self, partition: Partition) -> u64 {
+        let sent = &mut self.beacons_sent[partition.index()];
+        *sent += 1;
+        *sent
     }
 
     /// Asks the server of a partition for its `maxmemory-policy`. Whether it answers at all is for beacons to judge.
@@ -252,8 +259,9 @@ impl Requests {
 
     /// Sends a beacon, to learn whether the history is the one of a push that has come.
     pub fn ask_epoch(&mut self, partition: Partition, seen: Id, epoch: Epoch) {
+        let number = self.number_beacon(partition);
         self.send(partition, async move |client| {
-            Answer::Asked(partition, epoch, client.beacon(partition, seen, false).await)
+            Answer::Asked(partition, number, epoch, client.beacon(partition, seen, false).await)
         });
     }
 
@@ -267,13 +275,15 @@ impl Requests {
     pub fn wait(&mut self, join: Join, until: &[(&PartitionState, Id)]) {
         let arrivals: Vec<_> = until.iter().map(|(state, id)| self.arrival(state, *id)).collect();
         self.wait_for(join, async move |join| {
-            join_all(arrivals).await;
-            Answer::Arrived(join)
+            let came = join_all(arrivals).await.into_iter().all(|came| came);
+            Answer::Arrived(join, came)
         });
     }
 
-    fn arrival(&mut self, state: &PartitionState, until: Id) -> impl Future<Output = ()> + use<> {
-        let next = self.lifts_sent[state.partition.index()] + 1;
+    /// Tells whether the watermark came there, or what was planned is void.
+    fn arrival(&mut self, state: &PartitionState, until: Id) -> impl Future<Output = bool> + use<> {
+        // The next one to be sent: one that is under way may have passed the store before that id was given.
+        let number = self.beacons_sent[state.partition.index()] + 1;
         match self.lifts.entry(state.partition) {
             Entry::Occupied(mut lift) => drop(lift.insert(Some(state.highest))),
             Entry::Vacant(lift) => {
@@ -281,25 +291,21 @@ impl Requests {
                 self.lift(state.partition, state.highest);
             }
         }
-        // The next one to be sent: one that is under way may have passed the store before that id was given.
-        let number = next;
         let (mut stand, generation) = (state.stand(), state.generation);
         let is_there = move |stand: &Stand, id| stand.generation != generation || stand.id >= id;
         async move {
             // It fails only where there is nobody to take the answer.
             let told =
-                stand.wait_for(|stand| is_there(stand, until) || stand.lifted.0 >= number).await.map(|told| *told);
+                stand.wait_for(|stand| is_there(stand, until) || stand.answered.0 >= number).await.map(|told| *told);
             // A journal that ends before that id never had it. What it does have is on its way.
-            let Ok(Stand { lifted: (_, last), .. }) = told else { return };
-            let _ = stand.wait_for(|stand| is_there(stand, until.min(last))).await;
+            let Ok(Stand { answered: (_, last), .. }) = told else { return true };
+            stand.wait_for(|stand| is_there(stand, until.min(last))).await.is_ok_and(|stand| is_there(&stand, until))
         }
     }
 
     /// Sends a beacon for joins that wait.
     fn lift(&mut self, partition: Partition, seen: Id) {
-        let sent = &mut self.lifts_sent[partition.index()];
-        *sent += 1;
-        let number = *sent;
+        let number = self.number_beacon(partition);
         self.send(partition, async move |client| {
             Answer::Lift(partition, number, client.beacon(partition, seen, false).await)
         });

@@ -330,7 +330,7 @@ async fn a_join_whose_read_failed_is_turned_away_and_the_session_is_tried() {
     let part = Part { partition: the_partition(), addresses: vec![address("a")], generation, plan: Plan::Read(read) };
     rig.reader.take_answer(Answer::Read { join, parts: vec![(part, None)] }, &mut rig.requests).unwrap();
     assert!(rig.joined(connection).is_none());
-    assert!(matches!(rig.answer().await, Answer::Beacon(_, Ok(_))));
+    assert!(matches!(rig.answer().await, Answer::Beacon(_, _, Ok(_))));
 }
 
 #[tokio::test]
@@ -372,7 +372,7 @@ async fn a_push_of_a_history_that_the_server_does_not_have_resyncs_its_address_a
     };
     assert_eq!(resyncs(rig.handed()), [(Some(vec![address("a")]), began), (Some(vec![address("a")]), began)]);
     let answer = rig.answer().await;
-    assert!(matches!(&answer, Answer::Asked(_, _, Ok(reply)) if reply.place.epoch == began.epoch));
+    assert!(matches!(&answer, Answer::Asked(_, _, _, Ok(reply)) if reply.place.epoch == began.epoch));
     rig.reader.take_answer(answer, &mut rig.requests).unwrap();
     assert!(rig.requests.next().await.is_none(), "it was asked once for both");
     let id = rig.publish(&["b"]);
@@ -411,7 +411,7 @@ async fn a_history_that_nobody_can_vouch_for_is_resynced_where_it_is() {
     let place = rig.place();
     for (unsure, resyncs) in [(false, 0), (true, 1)] {
         let reply = BeaconReply { place, unsure, other_retention: None };
-        rig.reader.take_answer(Answer::Beacon(the_partition(), Ok(reply)), &mut rig.requests).unwrap();
+        rig.reader.take_answer(Answer::Beacon(the_partition(), 0, Ok(reply)), &mut rig.requests).unwrap();
         let handed = rig.handed();
         let all = |delivery: &&Delivery| {
             matches!(delivery, Delivery::Resync(Resync { addresses: None, reason: Reason::HistoryLost, .. }))
@@ -651,6 +651,23 @@ async fn cursors_ahead_of_the_store_hold_no_share_and_are_settled_by_a_beacon() 
         }
     }
     assert_eq!(resynced, keys.len());
+    assert_eq!(rig.reads(), 3, "one for the first, one for as many as there are shares, one for the rest");
+}
+
+#[tokio::test]
+async fn any_beacon_settles_a_cursor_ahead_when_the_one_sent_for_it_is_refused() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    let ahead = ahead(&rig);
+    let key = rig.ask(&["a"], after(ahead));
+    let Answer::Lift(partition, number, Ok(_)) = rig.answer().await else { panic!("a beacon is sent for it") };
+    let refused = StoreError { passing: true, ..StoreError::new("sending a beacon", "OOM") };
+    rig.reader.take_answer(Answer::Lift(partition, number, Err(refused)), &mut rig.requests).unwrap();
+    rig.reader.flush();
+    assert!(rig.requests.next().now_or_never().is_none(), "it waits");
+    rig.requests.beacon(the_partition(), Id::ZERO);
+    tokio::time::timeout(Duration::from_secs(10), rig.settle()).await.expect("it does not wait for the clock");
+    assert_eq!(rig.joined(key).unwrap()[0].resync, [(address("a"), Reason::Cursor)]);
 }
 
 #[tokio::test]
@@ -815,7 +832,7 @@ async fn an_answer_over_a_session_that_is_gone_breaks_no_later_one() {
     rig.requests.attach(&rig.session);
     assert!(rig.requests.next().await.is_none());
     rig.requests.beacon(the_partition(), Id::ZERO);
-    assert!(matches!(rig.answer().await, Answer::Beacon(_, Ok(_))));
+    assert!(matches!(rig.answer().await, Answer::Beacon(_, _, Ok(_))));
 }
 
 #[test]
@@ -872,7 +889,7 @@ mod without {
     async fn beacons_nobody_waits_for_them() {
         for (without, noticed) in [("", true), ("journal,replay", true), ("beacon", false)] {
             let mut rig = Rig::without(without).await;
-            let failed = || Answer::Beacon(the_partition(), Err(StoreError::new("sending a beacon", "no answer")));
+            let failed = || Answer::Beacon(the_partition(), 0, Err(StoreError::new("sending a beacon", "no answer")));
             assert_eq!(rig.reader.take_answer(failed(), &mut rig.requests).is_err(), noticed, "{without}");
             rig.reader.states[0].beacon -= Duration::from_secs(60);
             assert_eq!(!rig.reader.send_beacons(&mut rig.requests).is_empty(), noticed, "{without}");
