@@ -62,7 +62,8 @@ impl Session {
         self.send("GET", target, headers, "").await
     }
 
-    /// Sends any request and waits for the head of the answer.
+    /// Sends any request and waits for the head of the answer. A server may answer, and end the stream, before it has
+    /// the body: the answer tells what became of it.
     pub async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Response> {
         let mut request = http::Request::builder().method(method).uri(format!("http://{}{target}", self.authority));
         for (name, value) in headers {
@@ -72,7 +73,7 @@ impl Session {
         let mut requests = self.requests.clone().ready().await.map_err(io::Error::other)?;
         let (answer, mut request) = requests.send_request(request, body.is_empty()).map_err(io::Error::other)?;
         if !body.is_empty() {
-            request.send_data(Bytes::copy_from_slice(body.as_bytes()), true).map_err(io::Error::other)?;
+            let _answered_already = request.send_data(Bytes::copy_from_slice(body.as_bytes()), true);
         }
         self.received(answer.await.map_err(io::Error::other)?, request)
     }
@@ -91,7 +92,7 @@ impl Session {
         let request = request.body(()).map_err(io::Error::other)?;
         let mut requests = self.requests.clone().ready().await.map_err(io::Error::other)?;
         let (answer, mut request) = requests.send_request(request, false).map_err(io::Error::other)?;
-        request.send_data(Bytes::copy_from_slice(begin.as_bytes()), false).map_err(io::Error::other)?;
+        let _answered_already = request.send_data(Bytes::copy_from_slice(begin.as_bytes()), false);
         self.received(answer.await.map_err(io::Error::other)?, request)
     }
 
