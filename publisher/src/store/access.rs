@@ -1,10 +1,12 @@
 //! How one server is connected to: login, database, TLS.
 
+use std::net::SocketAddr;
+
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind as RedisKind, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, RedisConnectionInfo, RedisError,
+    ProtocolVersion, RedisConnectionInfo, RedisError, Value,
 };
 use rustls::crypto::{CryptoProvider, ring};
 use tidings_shared::store_url::{Login, Secret, Server};
@@ -63,12 +65,26 @@ impl Access {
         protocol: ProtocolVersion,
         config: &AsyncConnectionConfig,
     ) -> Result<(MultiplexedConnection, Peer), Error> {
-        let addresses = resolve(server).await?;
+        self.connect_among(&resolve(server).await?, server, protocol, config).await
+    }
+
+    /// The same, among these addresses.
+    async fn connect_among(
+        &self,
+        addresses: &[SocketAddr],
+        server: &Server,
+        protocol: ProtocolVersion,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(MultiplexedConnection, Peer), Error> {
         let connect = async |address| {
             let peer = Peer::new(server.clone(), address);
-            self.connect_to(&peer, protocol, config).await.map(|connection| (connection, peer))
+            let mut connection = self.connect_to(&peer, protocol, config).await?;
+            if addresses.len() > 1 && !protocol.supports_resp3() {
+                greet(&mut connection, server).await?;
+            }
+            Ok((connection, peer))
         };
-        first_of(&addresses, connect).await
+        first_of(addresses, connect).await
     }
 
     /// Connects to the server at that address, and logs in.
@@ -165,6 +181,17 @@ impl Access {
     }
 }
 
+/// Has the server say something, whatever it is. A frozen one accepts connections too, and a login for RESP2 that has
+/// neither password nor database sends nothing that shows it. HELLO needs no right and no login.
+async fn greet(connection: &mut MultiplexedConnection, server: &Server) -> Result<(), Error> {
+    let answer: Result<Value, RedisError> = redis::cmd("HELLO").arg(2).query_async(connection).await;
+    match answer.map_err(|error| command_failure(server, "HELLO", error)) {
+        Err(error) if error.is_retryable() => Err(error),
+        // A refusal is an answer: what is asked for next will tell what it means.
+        _ => Ok(()),
+    }
+}
+
 /// Takes ring where the program has chosen no other: rustls panics if several are compiled in and none is chosen.
 fn choose_crypto() {
     if CryptoProvider::get_default().is_none() {
@@ -182,4 +209,67 @@ pub fn failure(server: &Server, error: RedisError) -> Error {
 pub fn command_failure(server: &Server, command: &'static str, error: RedisError) -> Error {
     let kind = Verdict::of(&error, server).kind();
     Error::new(kind, At { server: server.clone(), command, source: error })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Without a login, for RESP2 in database 0: nothing of it needs an answer.
+    fn silent() -> Access {
+        Access { login: Login::default(), database: 0, tls: None }
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Gives this answer to whatever comes first.
+    async fn answer_once(listener: TcpListener, answer: &'static [u8]) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 512];
+        assert_ne!(stream.read(&mut asked).await.unwrap(), 0);
+        stream.write_all(answer).await.unwrap();
+        while stream.read(&mut asked).await.is_ok_and(|read| read > 0) {}
+    }
+
+    async fn connect(addresses: &[SocketAddr]) -> Result<SocketAddr, Error> {
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        let (access, server) = (silent(), Server::new("many.test", 1));
+        let connecting = access.connect_among(addresses, &server, ProtocolVersion::RESP2, &config);
+        timeout(PATIENCE, connecting).await.expect("in time").map(|(_, peer)| peer.address())
+    }
+
+    #[tokio::test]
+    async fn an_address_that_only_accepts_is_not_the_first_that_answers() {
+        let (_frozen, first) = listener().await;
+        for answer in [&b"*0\r\n"[..], b"-ERR unknown command\r\n", b"-NOAUTH log in first\r\n"] {
+            let (live, second) = listener().await;
+            let answering = tokio::spawn(answer_once(live, answer));
+            assert_eq!(connect(&[first, second]).await.unwrap(), second);
+            answering.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_server_is_not_the_first_that_answers() {
+        let (full, first) = listener().await;
+        let (live, second) = listener().await;
+        let full = tokio::spawn(answer_once(full, b"-ERR max number of clients reached\r\n"));
+        let live = tokio::spawn(answer_once(live, b"*0\r\n"));
+        assert_eq!(connect(&[first, second]).await.unwrap(), second);
+        full.abort();
+        live.abort();
+    }
 }
