@@ -59,7 +59,11 @@ impl Map {
             primaries.sort_by_key(|node| !is(node, "health", "online"));
             let Some(primary) = primaries.first() else { continue };
             let port = primary.get(if tls { "tls-port" } else { "port" }).and_then(|value| number(value))?;
-            let host = ["endpoint", "ip"].iter().find_map(|field| known_host(primary.get(*field)?));
+            let host = match primary.get("endpoint") {
+                // It is reached where it was asked: its own address leads nowhere from here.
+                Some(endpoint) if is_untold(endpoint) => None,
+                told => told.and_then(|told| known_host(told)).or_else(|| known_host(primary.get("ip")?)),
+            };
             let server = Server::new(host.unwrap_or_else(|| asked.host.clone()), port);
             for pair in slots.chunks_exact(2) {
                 ranges.push((pair[0]..=pair[1], server.clone()));
@@ -104,6 +108,11 @@ fn text(value: &Value) -> Option<String> {
 
 fn number(value: &Value) -> Option<u16> {
     from_redis_value_ref(value).ok()
+}
+
+/// Nothing at all, unlike the `?` of a server that prefers a hostname and has none.
+fn is_untold(endpoint: &Value) -> bool {
+    text(endpoint).is_none_or(|host| host.is_empty())
 }
 
 /// A host that is told; a server that does not know its own tells nothing, or `?`.
@@ -173,6 +182,25 @@ mod tests {
             assert_eq!(tls.of(0), Some(&Server::new("a", 1001)));
         }
         assert_eq!(Map::of_shards(&numbers(&[1, 2]), &asked(), false), None);
+    }
+
+    #[test]
+    fn a_server_that_tells_no_endpoint_is_reached_where_it_was_asked() {
+        let host = |told: &[(&str, Value)]| {
+            let mut primary = node(Value::Nil, 1, "master", "online");
+            primary.retain(|(name, _)| *name != word("endpoint"));
+            primary.extend(told.iter().map(|(name, value)| (word(name), value.clone())));
+            let nodes = Value::Array(vec![Value::Map(primary)]);
+            let shard = Value::Map(vec![(word("slots"), numbers(&[0, 9])), (word("nodes"), nodes)]);
+            Map::of_shards(&Value::Array(vec![shard]), &asked(), false).unwrap().of(0).unwrap().host.clone()
+        };
+        let inner = || ("ip", word("192.0.2.1"));
+        assert_eq!(host(&[inner(), ("endpoint", word(""))]), "asked", "Redis with unknown-endpoint");
+        assert_eq!(host(&[inner(), ("endpoint", Value::Nil)]), "asked");
+        assert_eq!(host(&[inner(), ("endpoint", word("?"))]), "192.0.2.1", "it has no hostname to prefer");
+        assert_eq!(host(&[inner()]), "192.0.2.1");
+        assert_eq!(host(&[inner(), ("endpoint", word("outer"))]), "outer");
+        assert_eq!(host(&[("ip", word(""))]), "asked");
     }
 
     #[test]
