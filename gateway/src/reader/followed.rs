@@ -168,28 +168,23 @@ impl FollowTable {
 
     /// Forgets the addresses that nobody has followed for as long as they linger; tells their channels.
     pub fn expire(&mut self, now: Instant) -> Vec<String> {
-        let mut channels = Vec::new();
-        let mut pending = Vec::new();
-        while self.left.front().is_some_and(|(at, _)| now.duration_since(*at) >= self.linger) {
-            let Some((at, address)) = self.left.pop_front() else { break };
-            match self.addresses.get(&address).filter(|followed| followed.left == Some(at)) {
-                // An UNSUBSCRIBE must not overtake the SUBSCRIBE. It is looked at again next time.
-                Some(followed) if followed.pending.is_some() => pending.push((at, address)),
-                Some(_) => channels.extend(self.remove(&address)),
-                None => {}
-            }
-        }
-        pending.into_iter().rev().for_each(|entry| self.left.push_front(entry));
-        channels
+        let linger = self.linger;
+        self.forget_while(|_, left| now.duration_since(left) >= linger)
     }
 
     /// Forgets up to `count` addresses that linger, those first that were left first; tells their channels.
     pub fn forget_lingering(&mut self, count: usize) -> Vec<String> {
+        self.forget_while(|forgotten, _| forgotten < count)
+    }
+
+    /// Forgets addresses that linger, those first that were left first, while `more` wants it: it gets the count of
+    /// those that are forgotten, and when the next was left. Tells their channels.
+    fn forget_while(&mut self, more: impl Fn(usize, Instant) -> bool) -> Vec<String> {
         let (mut channels, mut pending) = (Vec::new(), Vec::new());
-        while channels.len() < count
-            && let Some((at, address)) = self.left.pop_front()
-        {
+        while self.left.front().is_some_and(|(at, _)| more(channels.len(), *at)) {
+            let Some((at, address)) = self.left.pop_front() else { break };
             match self.addresses.get(&address).filter(|followed| followed.left == Some(at)) {
+                // An UNSUBSCRIBE must not overtake the SUBSCRIBE. It is looked at again next time.
                 Some(followed) if followed.pending.is_some() => pending.push((at, address)),
                 Some(_) => channels.extend(self.remove(&address)),
                 None => {}
