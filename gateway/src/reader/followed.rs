@@ -1,9 +1,10 @@
 //! The addresses that this gateway follows: who wants each, and a bound over what all of them got lately.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use smallvec::SmallVec;
 use tidings_shared::{Address, Id, Partition};
 use tokio::sync::watch;
@@ -55,7 +56,9 @@ impl Followed {
 /// All addresses that this gateway follows. Their recent frames share one bound in bytes; the oldest go first.
 #[derive(Debug)]
 pub struct FollowTable {
-    addresses: HashMap<Arc<Address>, Followed>,
+    /// Grows without a look at what is in it: with 100,000 addresses the reader would stand still for that. So the map
+    /// keeps the hashes, and the values are elsewhere.
+    addresses: IndexMap<Arc<Address>, Box<Followed>>,
     /// The address of each recent frame, oldest first. May name frames that are gone already.
     order: VecDeque<Arc<Address>>,
     frames: usize,
@@ -78,7 +81,7 @@ impl FollowTable {
     /// An empty table whose recent frames may take `limit` bytes.
     pub fn new(limit: usize, linger: Duration) -> Self {
         Self {
-            addresses: HashMap::new(),
+            addresses: IndexMap::new(),
             order: VecDeque::new(),
             frames: 0,
             bytes: 0,
@@ -92,17 +95,17 @@ impl FollowTable {
 
     /// What is known of `address`.
     pub fn get(&self, address: &Address) -> Option<&Followed> {
-        self.addresses.get(address)
+        self.addresses.get(address).map(Box::as_ref)
     }
 
     /// The same, to change.
     pub fn get_mut(&mut self, address: &Address) -> Option<&mut Followed> {
-        self.addresses.get_mut(address)
+        self.addresses.get_mut(address).map(Box::as_mut)
     }
 
     /// All of them.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Followed> {
-        self.addresses.values_mut()
+        self.addresses.values_mut().map(Box::as_mut)
     }
 
     /// How many linger, as nobody follows them any more.
@@ -128,7 +131,7 @@ impl FollowTable {
             let (partition, channel) = home();
             let workers = SmallVec::new();
             let (recent, names) = (Recent::default(), Vec::new());
-            Followed { partition, channel, workers, pending: None, recent, names, left: None }
+            Box::new(Followed { partition, channel, workers, pending: None, recent, names, left: None })
         });
         self.follow_known(worker, address);
         new
@@ -195,7 +198,7 @@ impl FollowTable {
     }
 
     fn remove(&mut self, address: &Arc<Address>) -> Option<String> {
-        let followed = self.addresses.remove(address)?;
+        let followed = self.addresses.swap_remove(address)?;
         self.lingering -= usize::from(followed.left.is_some());
         let (frames, bytes) = followed.recent.size();
         self.frames -= frames;

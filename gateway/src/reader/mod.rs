@@ -29,13 +29,14 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use indexmap::IndexMap;
 use tidings_shared::{Address, Partition, Partitions};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -88,7 +89,8 @@ struct Reader {
     table: FollowTable,
     address_limit: AddressLimit,
     allowance: Allowance,
-    routes: HashMap<Box<str>, Route>,
+    /// By channel. As many as addresses, in a map of the same kind.
+    routes: IndexMap<Box<str>, Route>,
     outboxes: Outboxes,
     status: Status,
     metrics: Metrics,
@@ -149,7 +151,7 @@ impl Reader {
             table: FollowTable::new(options.recent_bytes, options.linger),
             address_limit: AddressLimit::new(options.addresses, now),
             allowance: Allowance::new(options.replay_bytes),
-            routes: HashMap::new(),
+            routes: IndexMap::new(),
             outboxes: Outboxes::default(),
             status,
             metrics,
@@ -290,7 +292,7 @@ impl Reader {
     fn forget_channels(&mut self, channels: Vec<String>, requests: &mut Requests) {
         let mut forgotten: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
         for channel in channels {
-            if let Some(route) = self.routes.remove(channel.as_str()) {
+            if let Some(route) = self.routes.swap_remove(channel.as_str()) {
                 forgotten.entry(route.partition()).or_default().push(channel);
             }
         }

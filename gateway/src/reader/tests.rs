@@ -2,6 +2,7 @@
 
 mod model;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
