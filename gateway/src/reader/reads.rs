@@ -26,7 +26,7 @@ use super::past::Past;
 use crate::metrics::{self, Metrics};
 use crate::store::{Asked, Client};
 
-/// Reads of a partition that are under way at a time.
+/// Reads of a partition that are under way at a time, of each kind.
 const AT_ONCE: usize = 2;
 /// How many times what one join may bring a read may bring that is for several.
 const SHARES: u64 = 8;
@@ -41,7 +41,7 @@ pub struct ReadOptions {
     pub bytes: u64,
     /// How long the store keeps history for certain.
     pub age: Duration,
-    /// The least time between two reads of a partition, unless there is much to read.
+    /// The least time between two reads of a partition of one kind, unless there is much to read.
     pub pause: Duration,
 }
 
@@ -70,11 +70,12 @@ type Key = (Partition, u64, bool, metrics::Read);
 pub struct Reads {
     options: ReadOptions,
     metrics: Metrics,
-    turns: HashMap<Partition, Turns>,
+    turns: HashMap<(Partition, metrics::Read), Turns>,
     gathering: HashMap<Key, (Rc<RefCell<Gathered>>, SharedRead)>,
 }
 
-/// Whose turn it is to read a partition.
+/// Whose turn it is to read a partition for one kind of join: a client that comes back does not wait until all are read
+/// for that come anew, whatever these ask for.
 #[derive(Clone)]
 struct Turns {
     under_way: Rc<Semaphore>,
@@ -91,7 +92,7 @@ impl Reads {
     /// The session of a partition is over: whoever waits for its reads gets nothing, or is turned away, and nobody
     /// waits behind them.
     pub fn detach(&mut self, partition: Partition) {
-        self.turns.remove(&partition);
+        self.turns.retain(|(of, _), _| *of != partition);
         self.gathering.retain(|(of, ..), _| *of != partition);
     }
 
@@ -131,7 +132,7 @@ impl Reads {
     }
 
     fn start(&mut self, client: Client, wish: &Wish<'_>, gathered: Rc<RefCell<Gathered>>) -> SharedRead {
-        let turns = self.turns.entry(wish.partition).or_insert_with(Turns::new).clone();
+        let turns = self.turns.entry((wish.partition, wish.kind)).or_insert_with(Turns::new).clone();
         let (metrics, options) = (self.metrics.clone(), self.options);
         let (partition, span, kind) = (wish.partition, wish.span, wish.kind);
         let read = async move {

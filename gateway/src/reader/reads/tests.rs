@@ -71,3 +71,15 @@ async fn many_do_not_wait_for_more() {
     let all = join_all(few.into_iter().chain(more)).now_or_never().unwrap();
     assert!(all.iter().all(|past| Rc::ptr_eq(past.as_ref().unwrap(), all[0].as_ref().unwrap())), "one read");
 }
+
+#[tokio::test]
+async fn who_comes_back_waits_for_none_who_come_anew() {
+    let (mut reads, client) = reads(Duration::from_secs(3_600));
+    let mut read = |kind, name: &str| {
+        let addresses = addresses(name.to_owned());
+        reads.read(&client, &Wish { kind, ..wish(&addresses, Span::After(minute(999))) }, |_| None)
+    };
+    assert!(read(metrics::Read::Attach, "a").now_or_never().is_some());
+    assert!(read(metrics::Read::Attach, "b").now_or_never().is_none());
+    assert!(read(metrics::Read::Resume, "c").now_or_never().is_some());
+}
