@@ -7,8 +7,8 @@ use tidings_shared::Address;
 use tokio::sync::mpsc;
 
 use super::delivery::ConnectionKey;
-use super::join::Join;
 use super::outbox::{Parcel, WorkerId};
+use super::resume::plan::Join;
 use super::status::Status;
 
 /// What workers say to the reader. Of one worker, the reader takes them in order.

@@ -5,25 +5,20 @@
 //! run beside it and come back as answers.
 
 mod address_limit;
-mod allowance;
 mod attach;
 pub mod delivery;
 mod followed;
 mod handle;
-mod join;
-mod joins;
 mod link_activity;
 mod options;
 mod outbox;
 mod partition;
-mod past;
 mod pulse;
 mod pushes;
-mod reads;
 mod recent;
 mod recovery;
-mod replay;
 mod requests;
+mod resume;
 mod sessions;
 mod status;
 #[cfg(test)]
@@ -42,21 +37,21 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 pub use self::handle::{Command, ReaderHandle};
-pub use self::join::{From, Join, Tries};
 pub use self::link_activity::LinkActivity;
 pub use self::options::ReaderOptions;
 pub use self::outbox::{Parcel, WorkerId};
 pub use self::pulse::{Pulse, max_silence};
+pub use self::resume::plan::{From, Join, Tries};
 pub use self::status::{PartitionStatus, Status};
 
 use self::address_limit::AddressLimit;
-use self::allowance::Allowance;
 use self::delivery::Joined;
 use self::followed::FollowTable;
 use self::outbox::Outboxes;
 use self::partition::PartitionState;
 use self::recovery::Recovered;
 use self::requests::{Answer, Requests};
+use self::resume::allowance::Allowance;
 use self::sessions::{Openings, Sessions};
 use crate::frame::Encoder;
 use crate::metrics::Metrics;

@@ -18,7 +18,7 @@ use tidings_shared::script::Span;
 use tidings_shared::{Address, Epoch, Id, Partition};
 
 use super::delivery::Dispatch;
-use super::replay::{self, Told};
+use super::resume::replay::{self, Told};
 use crate::control::Reason;
 use crate::frame::Encoder;
 use crate::metrics::{Foreign, Metrics, Read};

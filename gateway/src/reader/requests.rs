@@ -13,13 +13,13 @@ use tidings_shared::{Address, Epoch, Id, Partition, Partitions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::allowance::Allowance;
 use super::delivery::ConnectionKey;
-use super::join::{From, Join, Part, Plan};
 use super::outbox::WorkerId;
 use super::partition::{PartitionState, Stand};
-use super::past::Past;
-use super::reads::{ReadOptions, Reads, SharedRead, Wish};
+use super::resume::allowance::Allowance;
+use super::resume::past::Past;
+use super::resume::plan::{From, Join, Part, Plan};
+use super::resume::reads::{ReadOptions, Reads, SharedRead, Wish};
 use crate::metrics::{Metrics, Read};
 use crate::store::{BeaconReply, Client, Session, StoreError};
 

@@ -12,8 +12,8 @@ use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Epoch, Event, Id, Partition, Retention};
 
 use super::delivery::{AddressNames, ConnectionKey, Delivery, Joined, Resync, Start};
-use super::join::{Part, Plan, Read};
 use super::requests::Answer;
+use super::resume::plan::{self, Part, Plan, Read};
 use super::*;
 use crate::control::Reason;
 use crate::spread::Spreads;
@@ -342,7 +342,7 @@ async fn a_history_that_ends_and_comes_back_while_a_join_waits_voids_what_was_pl
     // What another partition would keep waiting: a part that is ready, in a join that is not.
     let connection = ConnectionKey { slot: 0, serial: 9 };
     let join = rig.join_of(connection, &["a"], after(began));
-    let parts = join::plan(&join, &rig.reader.table, &rig.reader.states, 10_000).unwrap();
+    let parts = plan::plan(&join, &rig.reader.table, &rig.reader.states, 10_000).unwrap();
     assert!(matches!(parts[0].plan, Plan::Ready(..)));
     rig.reader.resync_partition(the_partition(), Place { epoch: other, ..began }, Reason::Epoch);
     let later = Place { id: rig.publish(&["b"]), ..began };

@@ -7,15 +7,15 @@ use tidings_shared::script::Span;
 use tidings_shared::{Address, Cursor, Id, Partition};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::delivery::{ConnectionKey, Start};
-use super::followed::{FollowTable, Followed};
-use super::outbox::WorkerId;
-use super::partition::PartitionState;
 use super::past::{Crowded, Past};
-use super::recent::{Reach, Recent};
 use super::replay::Replay;
 use crate::control::Reason;
 use crate::frame::Encoder;
+use crate::reader::delivery::{ConnectionKey, Start};
+use crate::reader::followed::{FollowTable, Followed};
+use crate::reader::outbox::WorkerId;
+use crate::reader::partition::PartitionState;
+use crate::reader::recent::{Reach, Recent};
 use crate::store::Status;
 
 /// How often a join waits for a watermark before all that it needs is read.

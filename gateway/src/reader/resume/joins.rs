@@ -7,14 +7,15 @@ use std::time::Instant;
 use tidings_shared::{Address, Partition};
 use tokio::sync::watch;
 
-use super::delivery::{Joined, Start};
-use super::handle::Command;
-use super::join::{self, From, Join, Part, Plan, Tries};
+use super::allowance;
 use super::past::Crowded;
-use super::requests::{Answer, ReadPart, Requests};
-use super::{Broken, Reader, Route, allowance};
+use super::plan::{self, From, Join, Part, Plan, Tries};
 use crate::admission::Limit;
 use crate::metrics::Resume;
+use crate::reader::delivery::{Joined, Start};
+use crate::reader::handle::Command;
+use crate::reader::requests::{Answer, ReadPart, Requests};
+use crate::reader::{Broken, Reader, Route};
 use crate::store::StoreError;
 use crate::without::Mechanism;
 
@@ -23,7 +24,11 @@ use crate::without::Mechanism;
 const BEHIND: u8 = 8;
 
 impl Reader {
-    pub(super) fn take_commands(&mut self, commands: impl Iterator<Item = Command>, requests: &mut Requests) {
+    pub(in crate::reader) fn take_commands(
+        &mut self,
+        commands: impl Iterator<Item = Command>,
+        requests: &mut Requests,
+    ) {
         let mut joins = Vec::new();
         let mut channels: BTreeMap<Partition, Vec<(String, Arc<Address>)>> = BTreeMap::new();
         for command in commands {
@@ -113,7 +118,7 @@ impl Reader {
         if join.addresses.iter().any(|address| self.table.get(address).is_none()) {
             return self.turn_away(&join);
         }
-        let Some(parts) = join::plan(&join, &self.table, &self.states, self.options.replay_bytes) else {
+        let Some(parts) = plan::plan(&join, &self.table, &self.states, self.options.replay_bytes) else {
             return self.turn_away(&join);
         };
         let until = |part: &Part| match part.plan {
@@ -159,7 +164,7 @@ impl Reader {
     }
 
     /// The store is away for this join: the connection is to come back later.
-    pub(super) fn turn_away(&mut self, join: &Join) {
+    pub(in crate::reader) fn turn_away(&mut self, join: &Join) {
         self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None }, None);
     }
 
@@ -176,7 +181,7 @@ impl Reader {
     }
 
     /// Takes an answer. An error tells which session it breaks.
-    pub(super) fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), Broken> {
+    pub(in crate::reader) fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), Broken> {
         let broken = |partition| move |error| Broken { partition, error };
         match answer {
             Answer::Subscribed(partition, addresses, result) => {
@@ -212,7 +217,7 @@ impl Reader {
             Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
             Answer::Arrived(join, came) => {
                 // Where the journal ends before it, only the store can tell of such a place.
-                let waits = if came { join.tries.waits + 1 } else { join::WAITS };
+                let waits = if came { join.tries.waits + 1 } else { plan::WAITS };
                 self.begin(Join { tries: Tries { waits, ..join.tries }, ..join }, requests);
             }
             Answer::Read { join, parts } => self.take_read(join, parts, requests),
@@ -277,10 +282,10 @@ impl Reader {
             if past.last < read.at.id {
                 return Err(NoStart::Behind(part.partition));
             }
-            join::learn(read, &past, &mut self.table, &self.encoder).map_err(|Crowded| NoStart::Crowded)?;
+            plan::learn(read, &past, &mut self.table, &self.encoder).map_err(|Crowded| NoStart::Crowded)?;
             if whole {
                 let how = (&self.encoder, self.options.replay_bytes);
-                starts.push(join::start(&join.from, &part, read, &past, how).map_err(|Crowded| NoStart::Crowded)?);
+                starts.push(plan::start(&join.from, &part, read, &past, how).map_err(|Crowded| NoStart::Crowded)?);
             }
         }
         Ok(whole.then_some(starts))

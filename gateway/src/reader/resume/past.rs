@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tidings_shared::{Address, Epoch, Id};
 
-use super::recent::Reach;
 use super::replay::{self, Told};
 use crate::frame::{Encoder, Frame};
+use crate::reader::recent::Reach;
 use crate::store::{History, Status};
 
 /// The past of some addresses. Encoded once, whoever needs it.

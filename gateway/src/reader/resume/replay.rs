@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tidings_shared::cursor::Place;
 use tidings_shared::{Address, Epoch, Id, Message, Partition};
 
-use super::delivery::{Dispatch, Frames};
 use crate::control::Reason;
 use crate::frame::{Encoder, Frame};
+use crate::reader::delivery::{Dispatch, Frames};
 use crate::store::{History, Status};
 
 /// What history tells of one address.
