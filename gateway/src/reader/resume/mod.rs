@@ -8,3 +8,5 @@ pub mod past;
 pub mod plan;
 pub mod reads;
 pub mod replay;
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::hub::tests::rig::{Seen, parse};
 use crate::hub::{Follow, Hub, HubOptions, StaleBound};
+use crate::reader::delivery::ConnectionKey;
 
 const NAMES: [&str; 3] = ["a", "b", "@c"];
 
