@@ -5,7 +5,9 @@
 //! run beside it and come back as answers.
 
 mod address_limit;
+mod answers;
 mod attach;
+mod commands;
 pub mod delivery;
 mod followed;
 mod handle;
@@ -247,14 +249,6 @@ impl Reader {
         }
         for (worker, connection) in requests.detach(partitions) {
             self.outboxes.joined(worker, Joined { connection, starts: None }, None);
-        }
-    }
-
-    fn take_command(&mut self, command: Command) {
-        match command {
-            Command::Register(worker, sender) => self.outboxes.register(worker, sender),
-            Command::Leave(worker, address) => self.table.leave(worker, &address, Instant::now()),
-            Command::Join(_) | Command::Cancel(..) => {}
         }
     }
 
