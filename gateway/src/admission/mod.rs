@@ -66,6 +66,18 @@ impl Limit {
             Self::Addresses => "addresses",
         }
     }
+
+    /// What it means that it is reached.
+    pub fn as_sentence(self) -> &'static str {
+        match self {
+            Self::Connections => "this gateway has as many connections as it may",
+            Self::User => "a user that you follow has as many connections as it may",
+            Self::Origin => "as many connections come from your network address as may",
+            Self::Rate => "more connections come than this gateway takes up in a second",
+            Self::Streams => "this HTTP/2 connection has as many streams as it may",
+            Self::Addresses => "there is no room for more addresses, or new ones come too fast",
+        }
+    }
 }
 
 /// The connections of a replica, counted over all workers. A clone is the same count.

@@ -8,6 +8,7 @@ mod writing;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -22,7 +23,7 @@ use super::places::Places;
 use super::queue::{Entry, Queue};
 use super::stats::Stats;
 use super::table::Stand;
-use crate::control::{self, Reason};
+use crate::control::{self, Goodbye, Reason};
 use crate::frame::Frame;
 
 pub use self::refetching::Herd;
@@ -35,8 +36,8 @@ enum Phase {
     Joining(Waiting),
     /// It has its place and gets what comes.
     Live,
-    /// It ends once its queue is empty.
-    Ending,
+    /// It ends once its queue is empty, for this reason. Its client is to come back after this time.
+    Ending(Goodbye, Duration),
 }
 
 /// What came in before the connection had its place: no more bytes than its queue may hold.
@@ -140,7 +141,15 @@ impl Connection {
 
     /// Whether it ends once its queue is empty.
     pub fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Ending)
+        matches!(self.phase, Phase::Ending(..))
+    }
+
+    /// Why it ends and when its client is to come back, once it ends.
+    pub fn goodbye(&self) -> Option<(Goodbye, Duration)> {
+        match self.phase {
+            Phase::Ending(why, delay) => Some((why, delay)),
+            _ => None,
+        }
     }
 
     /// How many bytes wait to be written, or for its place.
@@ -177,7 +186,7 @@ impl Connection {
                     self.fall_due(slot, due);
                 }
             }
-            Phase::Ending => {}
+            Phase::Ending(..) => {}
         }
     }
 
@@ -234,20 +243,21 @@ impl Connection {
                 encode(self.cursor())
             }
             Phase::Joining(_) => control::keep_alive(),
-            Phase::Ending => return,
+            Phase::Ending(..) => return,
         };
         self.queue.push_extra(Entry::Said(Box::new(frame)));
         self.wake();
     }
 
-    /// Ends it, after all that waits, and `last`. What it holds back stays behind, and its cursor with it: the connection
+    /// Ends it, after all that waits and a goodbye. What it holds back stays behind, and its cursor with it: the connection
     /// that comes next gets that as replay.
-    pub fn end(&mut self, last: Bytes) {
-        if !self.is_ending() {
-            self.phase = Phase::Ending;
-            self.queue.push_extra(Entry::Said(Box::new(last)));
-            self.wake();
+    pub fn end(&mut self, why: Goodbye, delay: Duration) {
+        if self.is_ending() {
+            return;
         }
+        self.phase = Phase::Ending(why, delay);
+        self.queue.push_extra(Entry::Said(Box::new(control::goodbye(why, delay))));
+        self.wake();
     }
 
     /// Asks that its task be woken when there is more to write.

@@ -265,7 +265,7 @@ impl Hub {
         let Self { connections, watermarks, options, .. } = self;
         for (_, connection) in connections.iter_mut().filter(|(slot, _)| slot % shares == share) {
             if connection.grow_old() {
-                connection.end(control::goodbye(Goodbye::MaxAge, control::retry_delay(options.retry)));
+                connection.end(Goodbye::MaxAge, control::retry_delay(options.retry));
             }
             connection.tick(watermarks, |cursor| match &shared {
                 Some((known, frame)) if *known == cursor => frame.clone(),
@@ -280,17 +280,22 @@ impl Hub {
 
     /// Ends a connection, with a reason and a delay of its own after which it comes back, to another gateway if there is one.
     pub fn goodbye(&mut self, key: ConnectionKey, why: Goodbye) {
-        let last = control::goodbye(why, control::retry_delay(self.options.retry));
+        let delay = control::retry_delay(self.options.retry);
         if let Some(connection) = self.get(key) {
-            connection.end(last);
+            connection.end(why, delay);
         }
+    }
+
+    /// Why a connection ends and when its client is to come back, once it ends.
+    pub fn goodbye_of(&mut self, key: ConnectionKey) -> Option<(Goodbye, Duration)> {
+        self.get(key)?.goodbye()
     }
 
     /// Refuses a connection, as this gateway has no room for it.
     fn refuse_for_load(&mut self, key: ConnectionKey) {
         let delay = control::retry_delay(self.options.retry * control::OVERLOAD_RETRIES);
         if let Some(connection) = self.get(key) {
-            connection.end(control::goodbye(Goodbye::Overload, delay));
+            connection.end(Goodbye::Overload, delay);
         }
     }
 
@@ -302,7 +307,7 @@ impl Hub {
         };
         let outage = self.outages.of(&connection.follow.addresses).unwrap_or_default();
         let base = control::outage_retry(self.options.retry, outage);
-        connection.end(control::goodbye(Goodbye::Store, control::retry_delay(base)));
+        connection.end(Goodbye::Store, control::retry_delay(base));
     }
 
     /// How long the store has been away for who follows these addresses. `None` if it is there for all of them.

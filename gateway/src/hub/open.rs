@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Filled, Outlet, SharedHub, WaitingTurn};
 use crate::admission::{Admitted, Place};
+use crate::control::Goodbye;
 use crate::reader::delivery::ConnectionKey;
 
 /// A connection that is in the hub for as long as this lives: dropping it, however the request ends, removes it, and
@@ -57,6 +59,11 @@ impl OpenConnection {
     /// woken when there is more.
     pub fn fill(&self, waker: &Waker, out: &mut Vec<u8>) -> Filled {
         self.hub.borrow_mut().fill(self.key, waker, out)
+    }
+
+    /// Why it has ended and when its client is to come back, if this gateway ended it.
+    pub fn goodbye(&self) -> Option<(Goodbye, Duration)> {
+        self.hub.borrow_mut().goodbye_of(self.key)
     }
 
     /// The cursor after all that it was given, lifted to the watermarks; `None` if it has no place.

@@ -75,11 +75,29 @@ pub enum Refusal {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// It would be over a limit; it may come back after this time.
-    #[error("limits.{} is reached", .0.as_str())]
+    #[error("limits.{} is reached: {}; poll again later", .0.as_str(), .0.as_sentence())]
     Over(Limit, Duration),
     /// The store is away; it may come back after this time.
-    #[error("the store is away")]
+    #[error("the store is away for these addresses; poll again later")]
     Away(Duration),
+    /// This gateway is about to end; another one may answer at once.
+    #[error("this gateway is about to end; poll again, at another gateway if there is one")]
+    Ending,
+    /// Its place in the history was not found in time.
+    #[error("the history of these addresses was not read within {} s; poll again", .0.as_secs())]
+    Late(Duration),
+}
+
+impl Refusal {
+    /// What a poll whose connection this gateway has ended is told, if it may come back after this time.
+    pub fn of_goodbye(why: Goodbye, later: Duration) -> Self {
+        match why {
+            // The only limit that is seen when the connection is open already.
+            Goodbye::Overload => Self::Over(Limit::Addresses, later),
+            Goodbye::Store => Self::Away(later),
+            Goodbye::Drain | Goodbye::MaxAge => Self::Ending,
+        }
+    }
 }
 
 /// How long a poll with a cursor waits unless it says so.
@@ -146,6 +164,9 @@ impl Gate {
     pub fn poll(&self, asked: Asked<'_>) -> Result<Poll, Refusal> {
         let Options { follow, from, wait } = self.read(Kind::Poll, &asked)?;
         let retry = self.hub.options.retry;
+        if self.hub.hub.borrow().is_draining() {
+            return Err(Refusal::Ending);
+        }
         if let Some(outage) = self.hub.hub.borrow().outage(&follow.addresses) {
             return Err(Refusal::Away(control::retry_delay(control::outage_retry(retry, outage))));
         }

@@ -40,15 +40,19 @@ pub async fn poll(request: HttpRequest, gate: web::Data<Gate>) -> Result<HttpRes
 }
 
 /// The events, and the cursor after them.
-async fn collect(connection: &OpenConnection, deadline: Instant) -> Result<(Vec<Box<RawValue>>, String), Problem> {
+async fn collect(connection: &OpenConnection, deadline: Instant) -> Result<(Vec<Box<RawValue>>, String), Refusal> {
     let mut frames = Frames::default();
     let joined = timeout_at(Instant::now() + JOIN, take_until(connection, &mut frames, |frames| frames.ready)).await;
-    if !matches!(joined, Ok(Some(()))) {
-        return Err(away());
+    // A connection that is gone without a goodbye is one of a worker that is broken, and so about to end.
+    let ended = || connection.goodbye().map_or(Refusal::Ending, |(why, later)| Refusal::of_goodbye(why, later));
+    match joined {
+        Ok(Some(())) => {}
+        Ok(None) => return Err(ended()),
+        Err(_) => return Err(Refusal::Late(JOIN)),
     }
     let _over = timeout_at(deadline, take_until(connection, &mut frames, |frames| !frames.events.is_empty())).await;
-    let cursor = connection.cursor();
-    Ok((frames.events, cursor.ok_or_else(away)?))
+    let cursor = connection.cursor().ok_or_else(ended)?;
+    Ok((frames.events, cursor))
 }
 
 /// Takes all that is queued, and waits for more until `enough`. `None` if the connection was ended.
@@ -68,20 +72,13 @@ async fn take_until(connection: &OpenConnection, frames: &mut Frames, enough: im
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        let problem = Self::new(problem::Kind::Unavailable, refusal.to_string());
         match refusal {
             Refusal::Request(error) => error.into(),
-            Refusal::Away(later) => away().after(later),
-            Refusal::Over(_, later) => {
-                let detail = format!("{refusal}: too many connections; poll again later");
-                Self::new(problem::Kind::Unavailable, detail).after(later)
-            }
+            Refusal::Over(_, later) | Refusal::Away(later) => problem.after(later),
+            Refusal::Ending | Refusal::Late(_) => problem,
         }
     }
-}
-
-fn away() -> Problem {
-    let detail = "the store is away, or this gateway is about to end; poll again";
-    Problem::new(problem::Kind::Unavailable, detail)
 }
 
 /// What frames say, told apart by their lines.
@@ -117,7 +114,57 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::ResponseError;
+
     use super::*;
+    use crate::admission::Limit;
+    use crate::control::Goodbye;
+
+    /// How each refusal is answered: the status, in how many seconds to come back, and what it says.
+    #[test]
+    fn each_refusal_has_its_own_words_and_says_when_to_come_back() {
+        const LATER: Duration = Duration::from_millis(4_200);
+        let over = |limit, what: &str| {
+            let text = format!("limits.{} is reached: {what}; poll again later", Limit::as_str(limit));
+            (Refusal::Over(limit, LATER), "5", text)
+        };
+        let told = |refusal, later, text: &str| (refusal, later, text.to_owned());
+        let (store, end) =
+            ("the store is away for these addresses; poll again later", "this gateway is about to end; ");
+        let end = format!("{end}poll again, at another gateway if there is one");
+        let of = |why| Refusal::of_goodbye(why, LATER);
+        let no_room = "there is no room for more addresses, or new ones come too fast";
+        let table = [
+            over(Limit::Connections, "this gateway has as many connections as it may"),
+            over(Limit::User, "a user that you follow has as many connections as it may"),
+            over(Limit::Origin, "as many connections come from your network address as may"),
+            over(Limit::Rate, "more connections come than this gateway takes up in a second"),
+            over(Limit::Streams, "this HTTP/2 connection has as many streams as it may"),
+            over(Limit::Addresses, no_room),
+            told(of(Goodbye::Overload), "5", &over(Limit::Addresses, no_room).2),
+            told(of(Goodbye::Store), "5", store),
+            told(Refusal::Away(LATER), "5", store),
+            told(of(Goodbye::Drain), "1", &end),
+            told(of(Goodbye::MaxAge), "1", &end),
+            told(Refusal::Ending, "1", &end),
+            told(Refusal::Late(JOIN), "1", "the history of these addresses was not read within 5 s; poll again"),
+        ];
+        let limits: Vec<_> = table.iter().filter_map(|(refusal, ..)| limit_of(refusal)).collect();
+        assert!(Limit::ALL.iter().all(|limit| limits.contains(limit)), "each limit has its row");
+        for (refusal, later, text) in table {
+            let problem = Problem::from(refusal);
+            let response = problem.error_response();
+            let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+            assert_eq!((response.status().as_u16(), after, problem.detail()), (503, Some(later), text.as_str()));
+        }
+    }
+
+    fn limit_of(refusal: &Refusal) -> Option<Limit> {
+        match refusal {
+            Refusal::Over(limit, _) => Some(*limit),
+            _ => None,
+        }
+    }
 
     #[test]
     fn frames_are_told_apart() {

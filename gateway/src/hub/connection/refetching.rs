@@ -40,7 +40,7 @@ impl Connection {
         match &mut self.phase {
             Phase::Joining(waiting) => *waiting = Waiting::default(),
             Phase::Live => {}
-            Phase::Ending => return,
+            Phase::Ending(..) => return,
         }
         self.drop_all(reason);
         self.wake();
@@ -144,7 +144,7 @@ impl Connection {
                 waiting.bytes = waiting.frames.iter().map(|frame| frame.bytes().len()).sum();
             }
             Phase::Live => self.places.set(partition, place),
-            Phase::Ending => {}
+            Phase::Ending(..) => {}
         }
     }
 
