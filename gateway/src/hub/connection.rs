@@ -89,6 +89,8 @@ pub struct Connection {
     due: bool,
     /// How many heartbeats a stream lives on. A poll, which is over soon, has none.
     beats: Option<NonZeroU32>,
+    /// The milliseconds of the `retry:` that a stream begins with, until that is written.
+    retry: Option<NonZeroU32>,
 }
 
 impl Connection {
@@ -114,12 +116,24 @@ impl Connection {
             outlet: None,
             due: false,
             beats: None,
+            retry: None,
         }
     }
 
-    /// Lets it last, as a stream does, for so many heartbeats and at least one.
-    pub fn last(&mut self, beats: u32) {
+    /// Lets it last, as a stream does, for so many heartbeats and at least one. It begins with a `retry:` of this delay.
+    pub fn last(&mut self, beats: u32, retry: Duration) {
         self.beats = NonZeroU32::new(beats.max(1));
+        if !self.is_ending() {
+            self.retry = u32::try_from(retry.as_millis()).ok().and_then(NonZeroU32::new);
+        }
+    }
+
+    /// Has it say something, if it has said nothing yet: its place takes long to come.
+    pub fn greet(&mut self) {
+        if self.retry.is_some() && self.queue.is_empty() && self.is_joining() {
+            self.queue.push_extra(Entry::Said(Box::new(control::keep_alive())));
+            self.wake();
+        }
     }
 
     /// A heartbeat has passed; whether that was its last.
@@ -254,6 +268,10 @@ impl Connection {
     pub fn end(&mut self, why: Goodbye, delay: Duration) {
         if self.is_ending() {
             return;
+        }
+        if self.queue.is_empty() && self.is_joining() {
+            // A refusal is one block, which has a `retry:` of its own.
+            self.retry = None;
         }
         self.phase = Phase::Ending(why, delay);
         self.queue.push_extra(Entry::Said(Box::new(control::goodbye(why, delay))));

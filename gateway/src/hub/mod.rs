@@ -9,6 +9,7 @@ mod deliveries;
 mod drain;
 mod entrance;
 mod follow;
+mod greetings;
 mod names;
 mod open;
 mod outages;
@@ -46,6 +47,7 @@ pub use self::outlet::Outlet;
 pub use self::stats::{Size, Stats};
 pub use self::worker::{HubHandle, HubOptions, StaleBound, spawn};
 
+use self::greetings::Greetings;
 use self::names::NameTable;
 use self::outages::{Outages, PartitionSet};
 use self::straight::Straight;
@@ -76,6 +78,8 @@ pub struct Hub {
     straight: Straight,
     /// How long partitions have been away.
     outages: Outages,
+    /// Streams that may have said nothing yet.
+    greetings: Greetings,
     /// Whether new connections are turned away, as the process is about to end.
     draining: bool,
 }
@@ -105,6 +109,7 @@ impl Hub {
             due: Vec::new(),
             straight: Straight::default(),
             outages,
+            greetings: Greetings::default(),
             draining: false,
         }
     }
@@ -244,8 +249,20 @@ impl Hub {
         let age = max_age.mul_f64(0.5 + fastrand::f64());
         // The most there is are 13 years at the least.
         let beats = if max_age.is_zero() { u32::MAX } else { age.div_duration_f64(heartbeat).ceil() as u32 };
+        let retry = control::retry_delay(self.options.retry);
         if let Some(connection) = self.get(key) {
-            connection.last(beats);
+            connection.last(beats, retry);
+            self.greetings.add(key);
+        }
+    }
+
+    /// Has streams say something whose place takes longer to come than from one call to the next: a browser reports a
+    /// stream as open only with its first byte.
+    pub fn greet(&mut self) {
+        for key in self.greetings.take_due() {
+            if let Some(connection) = self.get(key) {
+                connection.greet();
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::control::Reason;
-use crate::reader::delivery::{Delivery, Resync, Start};
+use crate::reader::delivery::{Delivery, Joined, Resync, Start};
 use rig::{Rig, Saw, Woken, event, partition_of, place, start};
 use tidings_shared::Cursor;
 
@@ -122,6 +122,51 @@ fn a_connection_that_ends_is_told_so_last() {
     }
     rig.hub.drain();
     assert_eq!(rig.read(key), [Saw::Event("tidings.goodbye"), Saw::End]);
+}
+
+/// What a stream hears that asked for `a`, once something was done.
+fn stream_hears(act: impl FnOnce(&mut Rig, ConnectionKey)) -> String {
+    let mut rig = Rig::new(1, 1_000);
+    let key = rig.join(&["a"]);
+    rig.hub.last(key);
+    assert_eq!(rig.bytes(key), b"", "nothing is said before the reader has answered");
+    act(&mut rig, key);
+    let text = String::from_utf8(rig.bytes(key)).unwrap();
+    text.lines()
+        .map(|line| if line.starts_with("retry: ") { "retry\n".to_owned() } else { format!("{line}\n") })
+        .collect()
+}
+
+fn refusal(reason: &str) -> String {
+    format!("retry\nevent: tidings.goodbye\ndata: {{\"reason\":\"{reason}\"}}\n\n")
+}
+
+#[test]
+fn a_stream_that_ends_before_it_has_its_place_hears_one_block() {
+    let away = |connection| Delivery::Joined(Joined { connection, starts: None });
+    assert_eq!(stream_hears(|rig, key| rig.hub.take(Delivery::NoRoom(key))), refusal("overload"));
+    assert_eq!(stream_hears(|rig, key| rig.hub.take(away(key))), refusal("store"));
+    assert_eq!(stream_hears(|rig, _| rig.hub.take(Delivery::Unserved)), refusal("store"));
+    assert_eq!(stream_hears(|rig, _| rig.hub.drain()), refusal("drain"));
+    assert_eq!(stream_hears(|rig, key| rig.hub.end_if_stale(key, rig.partitions.all().collect())), refusal("store"));
+}
+
+#[test]
+fn a_stream_begins_with_retry_and_says_something_soon() {
+    let started = stream_hears(|rig, key| rig.joined(key, vec![start("a", 10, rig.partitions)]));
+    assert!(started.starts_with("retry\n\nevent: tidings.ready\n"), "{started}");
+    let overrun = stream_hears(|rig, key| {
+        rig.joined(key, vec![start("a", 10, rig.partitions)]);
+        (11..60).for_each(|ms| rig.dispatch(&event(ms, &["a"], rig.partitions)));
+    });
+    assert!(overrun.starts_with("retry\n\ndata: {\"topic\":\"a\",\"resync\":true"), "{overrun}");
+    let waits = stream_hears(|rig, _| (0..2).for_each(|_| rig.hub.greet()));
+    assert_eq!(waits, "retry\n\n:\n\n");
+    let ended = stream_hears(|rig, _| {
+        (0..2).for_each(|_| rig.hub.greet());
+        rig.hub.drain();
+    });
+    assert_eq!(ended, format!("retry\n\n:\n\n{}", refusal("drain")));
 }
 
 /// How many heartbeats a connection of this maximal age lives.

@@ -103,7 +103,10 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
                 hub.borrow_mut().tick(share, SHARES);
             }
             _ = ticks.tick(), if has_timers => hub.borrow_mut().advance(Instant::now()),
-            _ = seconds.tick() => report(&hub, &metrics, &mut counted, &mut stats),
+            _ = seconds.tick() => {
+                hub.borrow_mut().greet();
+                report(&hub, &metrics, &mut counted, &mut stats);
+            }
         }
     }
 }

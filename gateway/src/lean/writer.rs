@@ -32,9 +32,11 @@ impl Writer {
     pub fn new(tcp: TcpStream, stream: Stream, manner: Manner, scratch: Scratch) -> Self {
         let Stream { connection, first, grant } = stream;
         let mut begin = head(&grant, manner).into_bytes();
-        begin.extend_from_slice(format!("{:x}\r\n", first.len()).as_bytes());
-        begin.extend_from_slice(&first);
-        begin.extend_from_slice(b"\r\n");
+        if let Some(first) = first {
+            begin.extend_from_slice(format!("{:x}\r\n", first.len()).as_bytes());
+            begin.extend_from_slice(&first);
+            begin.extend_from_slice(b"\r\n");
+        }
         let socket = Rc::new(Socket::new(tcp, begin, scratch));
         let outlet: Rc<dyn Outlet> = Rc::clone(&socket) as Rc<dyn Outlet>;
         connection.attach(outlet);

@@ -25,9 +25,9 @@ pub struct StreamBody {
 pub const LAST_BYTES: Duration = Duration::from_millis(20);
 
 impl StreamBody {
-    /// The body of `connection`, which begins with `first`.
-    pub fn new(connection: OpenConnection, first: Bytes) -> Self {
-        Self { connection, first: Some(first), cut: None }
+    /// The body of `connection`, which begins with `first`, if there is that.
+    pub fn new(connection: OpenConnection, first: Option<Bytes>) -> Self {
+        Self { connection, first, cut: None }
     }
 }
 

@@ -51,8 +51,8 @@ pub struct Asked<'a> {
 pub struct Stream {
     /// Where its bytes come from.
     pub connection: OpenConnection,
-    /// What is written before them, at once: both browsers report a stream as open only with its first byte.
-    pub first: Bytes,
+    /// All that is written before its end, if it is refused here.
+    pub first: Option<Bytes>,
     /// What the page is granted.
     pub grant: Grant,
 }
@@ -143,7 +143,7 @@ impl Gate {
         let HubHandle { hub, options } = &self.hub;
         let retry = options.retry;
         let refuse =
-            |why, base| (OpenConnection::refused(hub.clone()), control::goodbye(why, control::retry_delay(base)));
+            |why, base| (OpenConnection::refused(hub.clone()), Some(control::goodbye(why, control::retry_delay(base))));
         let (is_draining, outage) = (hub.borrow().is_draining(), hub.borrow().outage(&follow.addresses));
         let (connection, first) = if is_draining {
             refuse(Goodbye::Drain, retry)
@@ -153,7 +153,8 @@ impl Gate {
         } else if let Ok(connection) = self.admit(&asked, follow, from) {
             self.metrics.add_connect(Connect::Stream);
             connection.last();
-            (connection, control::retry(control::retry_delay(retry)))
+            // What it says first comes from the hub: the reader may have no room for it, and a refusal is one block.
+            (connection, None)
         } else {
             refuse(Goodbye::Overload, retry * control::OVERLOAD_RETRIES)
         };

@@ -41,8 +41,8 @@ impl Response {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// Reads on until this has come.
-    pub async fn until(&mut self, text: &str) {
+    /// Reads on until this has come. What was read.
+    pub async fn until(&mut self, text: &str) -> String {
         let mut read = Vec::new();
         while !read.windows(text.len()).any(|part| part == text.as_bytes()) {
             let next = timeout(PATIENCE, self.body.next()).await;
@@ -51,6 +51,7 @@ impl Response {
                 end => panic!("{end:?} before {text:?}, after {:?}", String::from_utf8_lossy(&read)),
             }
         }
+        String::from_utf8_lossy(&read).into_owned()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidings_tests::http::{Response, Transport};
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::wait::PATIENCE;
-use tidings_tests::{Client, Gateway, Oracle, Proxy, Setup, Source, Standalone, eventually};
+use tidings_tests::{Certificate, Client, Gateway, Oracle, Proxy, Setup, Source, Standalone, eventually};
 
 use crate::Stage;
 
@@ -126,6 +126,39 @@ async fn who_asks_for_more_addresses_than_there_is_room_for_is_refused() {
     eventually("there is room again", PATIENCE, async || subscribed(&stage.redis).await == 1).await;
     drop(stream_until(gateway, 50..100, "tidings.ready").await);
     assert_eq!(kept.record().connections(), 1);
+}
+
+/// Behind the number of its `retry:`, what a refusal says in the same block.
+const OVERLOAD: &str = "\nevent: tidings.goodbye\ndata: {\"reason\":\"overload\"}\n\n";
+
+#[tokio::test]
+async fn a_refusal_for_its_addresses_is_one_block_and_a_poll_hears_why() {
+    let certificate = Certificate::new();
+    let redis = Standalone::volatile().await;
+    let setup = Setup::redis(&redis.url()).with("limits.addresses", "100").with("limits.topics", "101");
+    let (plain, secure) = (setup.start().await, certificate.set(setup).start().await);
+    let query: Vec<String> = (0..101).map(|n| format!("topic=many/{n}")).collect();
+    let query = query.join("&");
+    let over = [certificate.trust(&["http/1.1"]), certificate.trust(&["h2"])];
+    let transports = Transport::PLAIN.iter().map(|way| (way, &plain)).chain(over.iter().map(|way| (way, &secure)));
+    for (transport, gateway) in transports {
+        let target = format!("/v1/events?{query}");
+        let mut answer = transport.get(gateway.public(), None, &target, &[]).await.unwrap();
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
+        let text = answer.until("\"overload\"}\n\n").await;
+        let delay = text.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix(OVERLOAD));
+        let delay: u64 = delay.and_then(|ms| ms.parse().ok()).unwrap_or_else(|| panic!("not one block: {text:?}"));
+        assert!((4_000..8_000).contains(&delay), "{transport:?}: {delay} ms, four times stream.retry and its jitter");
+
+        let target = format!("/v1/poll?{query}");
+        let mut answer = transport.get(gateway.public(), None, &target, &[]).await.unwrap();
+        let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert_eq!((answer.status, (4..=8).contains(&after)), (503, true), "{transport:?}: {after} s");
+        let (body, _) = answer.body.all().await.unwrap();
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains("limits.addresses is reached: there is no room for more addresses"), "{body}");
+    }
+    assert_eq!(refused(&plain).await, 6.0);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! each frame that is written: the places come to so far, but below whatever is held back.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -37,6 +38,9 @@ impl Connection {
     /// The next bytes to write: one event or more, whole.
     pub fn next(&mut self, stats: &mut Stats) -> Option<Bytes> {
         self.tell_owed(stats);
+        if let Some(retry) = self.take_retry() {
+            return Some(retry);
+        }
         Some(match self.take_next()? {
             Next::Shared(frame) => self.under_name(&frame),
             Next::Own(frame) => self.under_cursor(&frame),
@@ -47,6 +51,9 @@ impl Connection {
     /// Appends the next bytes to `out`, as much as is good to write at once.
     pub fn fill(&mut self, out: &mut Vec<u8>, stats: &mut Stats) -> Filled {
         self.tell_owed(stats);
+        if let Some(retry) = self.take_retry() {
+            out.extend_from_slice(&retry);
+        }
         while out.len() < WRITE {
             match self.take_next() {
                 Some(Next::Shared(frame)) => match self.follow.name() {
@@ -98,6 +105,12 @@ impl Connection {
         if !self.outlet.as_ref().is_some_and(|outlet| outlet.write(fill)) {
             self.wake();
         }
+    }
+
+    /// What a stream begins with, once there is something behind it.
+    fn take_retry(&mut self) -> Option<Bytes> {
+        let millis = self.retry.take_if(|_| !self.queue.is_empty())?;
+        Some(control::retry(Duration::from_millis(millis.get().into())))
     }
 
     fn take_next(&mut self) -> Option<Next> {
