@@ -27,9 +27,17 @@ pub struct Entrance(Rc<Inner>);
 struct Inner {
     hub: SharedHub,
     /// `None` where there is no limit.
-    pace: Option<RefCell<Pace<(ConnectionKey, From)>>>,
+    pace: Option<RefCell<Pace<Arrival>>>,
     /// Whether a task lets those in who wait.
     is_watched: Cell<bool>,
+}
+
+/// A connection that is in the hub and has yet to enter.
+#[derive(Debug)]
+struct Arrival {
+    key: ConnectionKey,
+    from: From,
+    origin: Option<Origin>,
 }
 
 /// A connection that waits for its turn. Dropping this gives the turn back.
@@ -56,18 +64,18 @@ impl Entrance {
     ) -> Result<(ConnectionKey, Option<WaitingTurn>), Limit> {
         let Some(pace) = &self.0.pace else {
             let key = add();
-            self.0.hub.borrow_mut().enter(key, from);
+            self.0.hub.borrow_mut().enter(key, from, origin);
             return Ok((key, None));
         };
         let mut added = ConnectionKey::NONE;
         let turn = pace.borrow_mut().ask(origin, Instant::now(), || {
             added = add();
-            (added, from)
+            Arrival { key: added, from, origin }
         });
         match turn.ok_or(Limit::Rate)? {
-            Turn::Now((key, from)) => {
-                self.0.hub.borrow_mut().enter(key, from);
-                Ok((key, None))
+            Turn::Now(arrival) => {
+                self.let_in(arrival);
+                Ok((added, None))
             }
             Turn::Later(ticket) => {
                 if !self.0.is_watched.replace(true) {
@@ -83,8 +91,8 @@ impl Entrance {
         while let Some(wait) = self.wait() {
             tokio::time::sleep(wait.max(STEP)).await;
             let now = Instant::now();
-            while let Some((key, from)) = self.next(now) {
-                self.0.hub.borrow_mut().enter(key, from);
+            while let Some(arrival) = self.next(now) {
+                self.let_in(arrival);
             }
         }
         self.0.is_watched.set(false);
@@ -94,7 +102,11 @@ impl Entrance {
         self.0.pace.as_ref()?.borrow().wait(Instant::now())
     }
 
-    fn next(&self, now: Instant) -> Option<(ConnectionKey, From)> {
+    fn let_in(&self, Arrival { key, from, origin }: Arrival) {
+        self.0.hub.borrow_mut().enter(key, from, origin);
+    }
+
+    fn next(&self, now: Instant) -> Option<Arrival> {
         self.0.pace.as_ref()?.borrow_mut().next(now)
     }
 }

@@ -53,6 +53,7 @@ use self::outages::{Outages, PartitionSet};
 use self::straight::Straight;
 use self::table::Table;
 use self::wheel::Wheel;
+use crate::admission::Origin;
 use crate::control::{self, Goodbye};
 use crate::reader::delivery::ConnectionKey;
 use crate::reader::{Command, From, Join, ReaderHandle, Tries, WorkerId};
@@ -117,7 +118,7 @@ impl Hub {
     /// Adds a connection, and asks the reader for its place. From here on it gets what comes in.
     pub fn join(&mut self, follow: Follow, from: From) -> ConnectionKey {
         let key = self.add(follow);
-        self.enter(key, from);
+        self.enter(key, from, None);
         key
     }
 
@@ -136,8 +137,9 @@ impl Hub {
         key
     }
 
-    /// Lets a connection follow what it came for, and asks the reader for its place. From here on it gets what comes in.
-    pub fn enter(&mut self, key: ConnectionKey, from: From) {
+    /// Lets a connection, which comes from `origin`, follow what it came for, and asks the reader for its place. From here
+    /// on it gets what comes in.
+    pub fn enter(&mut self, key: ConnectionKey, from: From, origin: Option<Origin>) {
         let Some(connection) = self.get(key).filter(|connection| !connection.is_ending()) else { return };
         let addresses = Arc::clone(&connection.follow.addresses);
         let stands = addresses.iter().map(|address| self.table.follow(key.slot, address)).collect();
@@ -150,6 +152,7 @@ impl Hub {
             connection: key,
             addresses,
             from,
+            origin,
             tries,
             share: None,
         }));

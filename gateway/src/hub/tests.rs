@@ -202,7 +202,7 @@ fn who_waits_for_its_turn_hears_nothing_and_then_joins() {
     rig.dispatch(&event(11, &["a"], rig.partitions));
     assert_eq!(rig.bytes(key), b"");
     assert!(rig.commands.try_recv().is_err(), "nothing is asked for it");
-    rig.hub.enter(key, From::Now);
+    rig.hub.enter(key, From::Now, None);
     rig.dispatch(&event(12, &["a"], rig.partitions));
     rig.joined(key, vec![start("a", 11, rig.partitions)]);
     assert_eq!(rig.read(key), [Saw::ready(11), Saw::data("a", 12)]);
@@ -216,7 +216,7 @@ fn a_turn_that_comes_too_late_is_nobody_s() {
     rig.hub.leave(left);
     rig.hub.drain();
     let new = rig.hub.add(follow());
-    [left, ended, new].into_iter().for_each(|key| rig.hub.enter(key, From::Now));
+    [left, ended, new].into_iter().for_each(|key| rig.hub.enter(key, From::Now, None));
     assert!(rig.commands.try_recv().is_err() && rig.hub.table.is_empty());
     assert_eq!(rig.read(ended), [Saw::Event("tidings.goodbye"), Saw::End]);
     assert_eq!(rig.read(new), [Saw::Event("tidings.goodbye"), Saw::End]);

@@ -71,7 +71,7 @@ impl Reader {
             self.forget_channels(channels, requests);
         }
         let has_room = self.address_limit.has_room(self.table.len(), new);
-        has_room && self.address_limit.try_take(new, Instant::now())
+        has_room && self.address_limit.try_take(join.origin, new, Instant::now())
     }
 
     /// There are too many addresses: the connection is to come back later.

@@ -274,6 +274,7 @@ impl Reader {
         let lingering = self.table.lingering();
         self.metrics.set_addresses_followed((self.table.len() - lingering) as i64);
         self.metrics.set_addresses_lingering(lingering as i64);
+        self.address_limit.tidy(now);
         self.address_limit.log_refused(self.table.len());
     }
 

@@ -1,12 +1,16 @@
 //! Subscriptions in Redis: they come and go with the connections that need them.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidings_tests::http::{Response, Transport};
 use tidings_tests::proxy::{Cut, Way};
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Certificate, Client, Gateway, Oracle, Proxy, Setup, Source, Standalone, eventually};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::Stage;
 
@@ -159,6 +163,48 @@ async fn a_refusal_for_its_addresses_is_one_block_and_a_poll_hears_why() {
         assert!(body.contains("limits.addresses is reached: there is no room for more addresses"), "{body}");
     }
     assert_eq!(refused(&plain).await, 6.0);
+}
+
+/// A target that names 100 topics which nobody else names.
+fn new_topics(serial: usize) -> String {
+    let query: Vec<String> = (0..100).map(|n| format!("topic=new/{serial}/{n}")).collect();
+    format!("/v1/events?{}", query.join("&"))
+}
+
+/// A connection from another address of this machine.
+async fn dial(gateway: &Gateway, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(gateway.public()).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_origin_does_not_use_up_the_new_addresses_of_others() {
+    let redis = Standalone::volatile().await;
+    // So 500 new addresses a second, and 2,500 after a pause.
+    let gateway = Setup::redis(&redis.url()).with("limits.addresses", "10000").with("limits.rate", "0").start().await;
+    let (serial, mut flood) = (Arc::new(AtomicUsize::new(1_000)), JoinSet::new());
+    for _ in 0..3 {
+        let session = Transport::Http2.session(dial(&gateway, [127, 0, 0, 2]).await).await.unwrap();
+        for _ in 0..8 {
+            let (session, serial) = (session.clone(), Arc::clone(&serial));
+            flood.spawn(async move {
+                loop {
+                    let target = new_topics(serial.fetch_add(1, Ordering::Relaxed));
+                    let Ok(mut stream) = session.get(&target, &[]).await else { break };
+                    stream.until("event: tidings.").await;
+                }
+            });
+        }
+    }
+    eventually("new addresses are used up", PATIENCE, async || refused(&gateway).await > 100.0).await;
+    for n in 0..4 {
+        let from = [127, 0, 0, if n == 0 { 1 } else { 10 + n }];
+        let socket = dial(&gateway, from).await;
+        let mut stream = Transport::Lean.over(socket, None, &new_topics(n.into()), &[]).await.unwrap();
+        stream.until("event: tidings.ready").await;
+    }
+    assert_eq!(flood.len(), 24, "the flood went on");
 }
 
 #[tokio::test]

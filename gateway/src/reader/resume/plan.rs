@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::past::{Crowded, Past};
 use super::replay::Replay;
+use crate::admission::Origin;
 use crate::control::Reason;
 use crate::frame::Encoder;
 use crate::reader::delivery::{ConnectionKey, Start};
@@ -46,6 +47,8 @@ pub struct Join {
     pub addresses: Arc<[Arc<Address>]>,
     /// Where it wants to begin.
     pub from: From,
+    /// Where its client is, if that is known.
+    pub origin: Option<Origin>,
     /// What came of earlier tries to answer it.
     pub tries: Tries,
     /// What it may take of the [allowance](super::allowance), once it has had to ask.

@@ -92,7 +92,8 @@ impl Rig {
 
     pub fn join_of(&self, connection: ConnectionKey, names: &[&str], from: From) -> Join {
         let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
-        Join { worker: 0, connection, addresses: addresses.into(), from, tries: Tries::default(), share: None }
+        let (addresses, tries) = (addresses.into(), Tries::default());
+        Join { worker: 0, connection, addresses, from, origin: None, tries, share: None }
     }
 
     pub async fn answer(&mut self) -> Answer {
