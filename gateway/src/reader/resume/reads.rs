@@ -1,9 +1,9 @@
 //! The reads of history that wait and those under way: joins that come together are one read.
 //!
 //! Clients that come back at once to a gateway that remembers nothing would each ask for what they follow. So few reads
-//! are under way at a time, with a pause between them, and whatever is asked meanwhile is gathered: an address that many
-//! follow is read once. And as those who come later may have been away for longer, a read for a cursor goes back further
-//! than that.
+//! are under way at a time, with pauses between them once there are many, and whatever is asked meanwhile is gathered: an
+//! address that many follow is read once. And as those who come later may have been away for longer, a read for a cursor
+//! goes back further than that.
 
 mod gathered;
 
@@ -28,6 +28,9 @@ use crate::store::{Asked, Client};
 
 /// Reads of a partition that are under way at a time, of each kind.
 const AT_ONCE: usize = 2;
+/// Reads that need no pause before them, after a time without reads: a few clients wait for nobody. Only a crowd is worth
+/// gathering.
+const AHEAD: u32 = 8;
 /// How many times what one join may bring a read may bring that is for several.
 const SHARES: u64 = 8;
 
@@ -41,7 +44,7 @@ pub struct ReadOptions {
     pub bytes: u64,
     /// How long the store keeps history for certain.
     pub age: Duration,
-    /// The least time between two reads of a partition of one kind, unless there is much to read.
+    /// The time between two reads of a partition of one kind once there are many, unless there is much to read.
     pub pause: Duration,
 }
 
@@ -79,8 +82,9 @@ pub struct Reads {
 #[derive(Clone)]
 struct Turns {
     under_way: Rc<Semaphore>,
-    /// Before this there is no other, unless there is much to read.
-    next: Rc<Cell<Option<Instant>>>,
+    /// When the reads so far would be over, had each been followed by a pause. No more than [`AHEAD`] pauses from now,
+    /// as those that were large waited for none.
+    paused: Rc<Cell<Option<Instant>>>,
 }
 
 impl Reads {
@@ -162,7 +166,7 @@ impl Reads {
 
 impl Turns {
     fn new() -> Self {
-        Self { under_way: Rc::new(Semaphore::new(AT_ONCE)), next: Rc::default() }
+        Self { under_way: Rc::new(Semaphore::new(AT_ONCE)), paused: Rc::default() }
     }
 
     /// Waits until it is time for another read, or there is much to read.
@@ -170,12 +174,16 @@ impl Turns {
         if pause.is_zero() {
             return;
         }
-        if let Some(next) = self.next.get() {
+        if let Some(at) = self.paused.get().and_then(|paused| paused.checked_sub(pause * (AHEAD - 1)))
+            && at > Instant::now()
+        {
             let full = gathered.borrow().full();
             // It does not matter which of the two it was.
-            let _ = timeout_at(next, full.notified()).await;
+            let _ = timeout_at(at, full.notified()).await;
         }
-        self.next.set(Some(Instant::now() + pause));
+        let now = Instant::now();
+        let paused = self.paused.get().map_or(now, |paused| paused.max(now));
+        self.paused.set(Some((paused + pause).min(now + pause * AHEAD)));
     }
 }
 

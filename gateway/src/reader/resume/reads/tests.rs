@@ -52,9 +52,9 @@ fn addresses(name: String) -> Vec<Arc<Address>> {
 async fn who_comes_close_behind_a_read_is_gathered() {
     let (mut reads, client) = reads(Duration::from_millis(50));
     let mut read =
-        |n: usize| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
-    assert!(read(0).now_or_never().is_some(), "the first waits for nothing");
-    let (one, two) = (read(1), read(2));
+        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+    assert!((0..AHEAD).all(|n| read(n).now_or_never().is_some()), "the first wait for nothing");
+    let (one, two) = (read(98), read(99));
     assert!(one.clone().now_or_never().is_none(), "the next one does, for more to come");
     assert!(Rc::ptr_eq(&one.await.unwrap(), &two.await.unwrap()));
 }
@@ -63,13 +63,26 @@ async fn who_comes_close_behind_a_read_is_gathered() {
 async fn many_do_not_wait_for_more() {
     let (mut reads, client) = reads(Duration::from_secs(3_600));
     let mut read =
-        |n: usize| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
-    assert!(read(0).now_or_never().is_some());
-    let few: Vec<SharedRead> = (1..=10).map(&mut read).collect();
+        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+    assert!((0..AHEAD).all(|n| read(n).now_or_never().is_some()));
+    let few: Vec<SharedRead> = (101..=110).map(&mut read).collect();
     assert!(join_all(few.clone()).now_or_never().is_none());
-    let more: Vec<SharedRead> = (11..=40).map(&mut read).collect();
+    let more: Vec<SharedRead> = (111..=140).map(&mut read).collect();
     let all = join_all(few.into_iter().chain(more)).now_or_never().unwrap();
     assert!(all.iter().all(|past| Rc::ptr_eq(past.as_ref().unwrap(), all[0].as_ref().unwrap())), "one read");
+}
+
+#[tokio::test]
+async fn a_crowd_that_is_gone_holds_up_nobody() {
+    let pause = Duration::from_millis(100);
+    let (mut reads, client) = reads(pause);
+    let mut read =
+        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+    // 100 reads, as each has 256 addresses at most. None of them waits.
+    let crowd: Vec<SharedRead> = (0..100 * 256).map(&mut read).collect();
+    join_all(crowd).await;
+    let late = tokio::time::timeout(pause * 50, read(99_999)).await;
+    assert!(late.unwrap().is_some(), "not 100 pauses");
 }
 
 #[tokio::test]
@@ -79,7 +92,7 @@ async fn who_comes_back_waits_for_none_who_come_anew() {
         let addresses = addresses(name.to_owned());
         reads.read(&client, &Wish { kind, ..wish(&addresses, Span::After(minute(999))) }, |_| None)
     };
-    assert!(read(metrics::Read::Attach, "a").now_or_never().is_some());
+    assert!((0..AHEAD).all(|n| read(metrics::Read::Attach, &format!("a/{n}")).now_or_never().is_some()));
     assert!(read(metrics::Read::Attach, "b").now_or_never().is_none());
     assert!(read(metrics::Read::Resume, "c").now_or_never().is_some());
 }
