@@ -6,8 +6,8 @@
 //! | name | what is off | where |
 //! |---|---|---|
 //! | `journal` | recovery does not read the journal: a partition goes on with what comes | `reader/recovery.rs` |
-//! | `beacon` | beacons that do not come, or cannot be sent, are not noticed | `reader/mod.rs`, `reader/joins.rs` |
-//! | `replay` | whoever comes with a cursor begins now | `reader/joins.rs` |
+//! | `beacon` | beacons that do not come, or cannot be sent, are not noticed | `reader/mod.rs`, `reader/answers.rs` |
+//! | `replay` | whoever comes with a cursor begins now | `reader/commands.rs` |
 //! | `epoch` | all epochs of the store are read as one: [`Without::epoch`] | `store/redis/client.rs`, `reader/pushes.rs` |
 //! | `run` | the beacon script is not told which server process it runs on | `store/redis/client.rs` |
 //! | `lift` | the ids seen are not told to the beacon script | `store/redis/client.rs` |

@@ -56,7 +56,7 @@ use self::wheel::Wheel;
 use crate::admission::Origin;
 use crate::control::{self, Goodbye};
 use crate::reader::delivery::ConnectionKey;
-use crate::reader::{Command, From, Join, ReaderHandle, Tries, WorkerId};
+use crate::reader::{Command, From, Join, ReaderHandle, WorkerId};
 
 /// A worker's table of addresses and the connections that follow them.
 #[derive(Debug)]
@@ -146,16 +146,8 @@ impl Hub {
         if let Some(connection) = self.get(key) {
             connection.stands = stands;
         }
-        let tries = Tries::default();
-        self.reader.send(Command::Join(Join {
-            worker: self.worker,
-            connection: key,
-            addresses,
-            from,
-            origin,
-            tries,
-            share: None,
-        }));
+        let join = Join::new((self.worker, key), origin, addresses, from);
+        self.reader.send(Command::Join(join));
     }
 
     /// Removes a connection.

@@ -5,8 +5,7 @@ use std::time::Instant;
 use tidings_shared::Partition;
 
 use super::requests::{Answer, Requests};
-use super::resume::plan;
-use super::{Broken, Join, Reader, Tries};
+use super::{Broken, Reader};
 use crate::store::StoreError;
 use crate::without::Mechanism;
 
@@ -14,6 +13,9 @@ impl Reader {
     /// Takes an answer. An error tells which session it breaks.
     pub(super) fn take_answer(&mut self, answer: Answer, requests: &mut Requests) -> Result<(), Broken> {
         let broken = |partition| move |error| Broken { partition, error };
+        if let Answer::Lift(partition, ..) = &answer {
+            self.joins.finish_beacon(*partition, requests);
+        }
         match answer {
             Answer::Subscribed(partition, addresses, result) => {
                 result.map_err(broken(partition))?;
@@ -45,13 +47,7 @@ impl Reader {
             }
             // The sessions' policy is for the loop, which has them.
             Answer::Policy(..) | Answer::Cancelled => {}
-            Answer::Admitted(join, share) => self.begin(Join { share, ..join }, requests),
-            Answer::Arrived(join, came) => {
-                // Where the journal ends before it, only the store can tell of such a place.
-                let waits = if came { join.tries.waits + 1 } else { plan::WAITS };
-                self.begin(Join { tries: Tries { waits, ..join.tries }, ..join }, requests);
-            }
-            Answer::Read { join, parts } => self.take_read(join, parts, requests),
+            Answer::Join(key, event) => self.take_join_event(key, event, requests),
         }
         Ok(())
     }

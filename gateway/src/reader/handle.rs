@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::delivery::ConnectionKey;
 use super::outbox::{Parcel, WorkerId};
-use super::resume::plan::Join;
+use super::resume::Join;
 use super::status::Status;
 
 /// What workers say to the reader. Of one worker, the reader takes them in order.

@@ -43,17 +43,16 @@ pub use self::link_activity::LinkActivity;
 pub use self::options::ReaderOptions;
 pub use self::outbox::{Parcel, WorkerId};
 pub use self::pulse::{Pulse, max_silence};
-pub use self::resume::plan::{From, Join, Tries};
+pub use self::resume::{From, Join};
 pub use self::status::{PartitionStatus, Status};
 
 use self::address_limit::AddressLimit;
-use self::delivery::Joined;
 use self::followed::FollowTable;
 use self::outbox::Outboxes;
 use self::partition::PartitionState;
 use self::recovery::Recovered;
 use self::requests::{Answer, Requests};
-use self::resume::allowance::Allowance;
+use self::resume::Joins;
 use self::sessions::{Openings, Sessions};
 use crate::frame::Encoder;
 use crate::metrics::Metrics;
@@ -85,7 +84,7 @@ struct Reader {
     states: Vec<PartitionState>,
     table: FollowTable,
     address_limit: AddressLimit,
-    allowance: Allowance,
+    joins: Joins,
     /// By channel. As many as addresses, in a map of the same kind.
     routes: IndexMap<Box<str>, Route>,
     outboxes: Outboxes,
@@ -147,7 +146,7 @@ impl Reader {
             encoder,
             table: FollowTable::new(options.recent_bytes, options.linger),
             address_limit: AddressLimit::new(options.addresses, now),
-            allowance: Allowance::new(options.replay_bytes),
+            joins: Joins::new(partitions, options.reads(), metrics.clone()),
             routes: IndexMap::new(),
             outboxes: Outboxes::default(),
             status,
@@ -165,7 +164,7 @@ impl Reader {
             sessions: Sessions::default(),
             openings: Openings::new(self.store.clone()),
             recoveries: FuturesUnordered::new(),
-            requests: Requests::new(self.partitions, self.options.reads(), self.metrics.clone()),
+            requests: Requests::new(self.partitions),
         };
         links.openings.begin(self.partitions.all().collect(), Duration::ZERO);
         let mut pushes = Vec::with_capacity(TURN);
@@ -247,8 +246,9 @@ impl Reader {
         for followed in self.table.values_mut().filter(|followed| partitions.contains(&followed.partition)) {
             followed.pending = None;
         }
-        for (worker, connection) in requests.detach(partitions) {
-            self.outboxes.joined(worker, Joined { connection, starts: None }, None);
+        requests.detach(partitions);
+        for key in self.joins.detach(partitions) {
+            self.turn_away(key);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_shared::keys::Namespace;
 
-use super::resume::reads::ReadOptions;
+use super::resume::ReadOptions;
 use crate::spread::Spreads;
 use crate::without::Without;
 

@@ -81,7 +81,7 @@ impl Outboxes {
         }
     }
 
-    /// Answers a join. `share` is what its replay takes of the [allowance](super::resume::allowance).
+    /// Answers a join. `share` is what its replay takes of the [allowance](super::resume).
     pub fn joined(&mut self, worker: WorkerId, joined: Joined, share: Option<OwnedSemaphorePermit>) {
         if let Some(Some(outbox)) = self.boxes.get_mut(usize::from(worker)) {
             outbox.waiting.push(Parcel { delivery: Delivery::Joined(joined), room: share });

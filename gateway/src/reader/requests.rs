@@ -1,26 +1,16 @@
 //! Requests to the store that run beside the reader, and their answers.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tidings_shared::{Address, Epoch, Id, Partition, Partitions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::ConnectionKey;
-use super::outbox::WorkerId;
-use super::partition::{PartitionState, Stand};
-use super::resume::allowance::Allowance;
-use super::resume::past::Past;
-use super::resume::plan::{From, Join, Part, Plan};
-use super::resume::reads::{ReadOptions, Reads, SharedRead, Wish};
-use crate::metrics::{Metrics, Read};
+use super::resume::{JoinEvent, JoinKey};
 use crate::store::{BeaconReply, Client, Session, StoreError};
 
 /// What came of a request.
@@ -37,46 +27,21 @@ pub enum Answer {
     Lift(Partition, u64, Result<BeaconReply, StoreError>),
     /// The server of a partition was asked for its `maxmemory-policy`. None: it did not say.
     Policy(Partition, Option<String>),
-    /// A join has a share of the allowance.
-    Admitted(Join, Option<OwnedSemaphorePermit>),
-    /// The watermark has come to where a join waits for it; or not, as the journal ends before that.
-    Arrived(Join, bool),
-    /// The history that a join needs.
-    Read {
-        /// The join.
-        join: Join,
-        /// Its parts, with what was read for them.
-        parts: Vec<ReadPart>,
-    },
+    /// What a join waited for.
+    Join(JoinKey, JoinEvent),
     /// Nobody waits for it any more.
     Cancelled,
 }
 
-/// A part of a join, and what was read for it: nothing if it needed nothing, or if reading failed.
-pub type ReadPart = (Part, Option<Rc<Past>>);
-
 /// The requests that are under way, each over the session that its partition had when it was made.
 pub struct Requests {
-    partitions: Partitions,
     /// Of each partition, while a session is open over it.
     links: Vec<Option<Link>>,
     /// How many sessions there have been.
     sessions: u64,
     answers: FuturesUnordered<LocalBoxFuture<'static, (Sent, Answer)>>,
-    reads: Reads,
-    joining: HashMap<(WorkerId, ConnectionKey), Joining>,
-    /// The partitions through which a beacon is sent for joins that wait; with the highest id seen if another must follow.
-    lifts: HashMap<Partition, Option<Id>>,
     /// How many beacons have been sent through each partition.
     beacons_sent: Vec<u64>,
-}
-
-/// A join under way.
-struct Joining {
-    /// What it follows.
-    addresses: Arc<[Arc<Address>]>,
-    /// Cancelled once its connection has left, or the store is away for it.
-    over: CancellationToken,
 }
 
 /// The session over a partition: its number, and what makes its requests.
@@ -103,15 +68,11 @@ type Sent = Option<(Partition, u64)>;
 
 impl Requests {
     /// Requests of a store that has these partitions, none of which is attached.
-    pub fn new(partitions: Partitions, options: ReadOptions, metrics: Metrics) -> Self {
+    pub fn new(partitions: Partitions) -> Self {
         Self {
-            partitions,
             links: partitions.all().map(|_| None).collect(),
             sessions: 0,
             answers: FuturesUnordered::new(),
-            reads: Reads::new(options, metrics),
-            joining: HashMap::new(),
-            lifts: HashMap::new(),
             beacons_sent: vec![0; usize::from(partitions.count())],
         }
     }
@@ -130,32 +91,18 @@ impl Requests {
         }
     }
 
-    /// The session of these partitions is over. Tells the connections whose joins will not be answered.
-    pub fn detach(&mut self, partitions: &[Partition]) -> Vec<(WorkerId, ConnectionKey)> {
+    /// The session of these partitions is over.
+    pub fn detach(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             if let Some(link) = self.links[partition.index()].take() {
                 link.over.cancel();
             }
-            self.lifts.remove(partition);
-            self.reads.detach(*partition);
-        }
-        let is_here = |address: &Arc<Address>| partitions.contains(&self.partitions.of(address));
-        let gone = self.joining.extract_if(|_, joining| joining.addresses.iter().any(is_here));
-        gone.inspect(|(_, joining)| joining.over.cancel()).map(|(key, _)| key).collect()
-    }
-
-    /// The connection of a join has left: the join waits for nothing any more. A read that was asked for already goes
-    /// on, as others may share it.
-    pub fn cancel(&mut self, worker: WorkerId, connection: ConnectionKey) {
-        if let Some(joining) = self.joining.remove(&(worker, connection)) {
-            joining.over.cancel();
         }
     }
 
-    /// How many joins are under way.
-    #[cfg(test)]
-    pub fn joins(&self) -> usize {
-        self.joining.len()
+    /// Makes requests over the session of a partition; `None` if there is none.
+    pub fn client(&self, partition: Partition) -> Option<&Client> {
+        self.links[partition.index()].as_ref().map(|link| &link.client)
     }
 
     /// The next answer; `None` while nothing is under way.
@@ -168,25 +115,12 @@ impl Requests {
         }
     }
 
-    /// Whether an answer still counts: not if its session is over, or its join was turned away.
-    fn is_awaited(&mut self, sent: Sent, answer: &Answer) -> bool {
-        if let Some((partition, session)) = sent
-            && self.links[partition.index()].as_ref().is_none_or(|link| link.session != session)
-        {
-            return false;
-        }
-        match answer {
-            Answer::Read { join, .. } | Answer::Admitted(join, _) | Answer::Arrived(join, _) => {
-                self.reads.tidy();
-                self.joining.remove(&(join.worker, join.connection)).is_some()
-            }
-            Answer::Lift(partition, ..) => {
-                self.lifted(*partition);
-                true
-            }
-            Answer::Cancelled => false,
-            _ => true,
-        }
+    /// Whether an answer still counts: not if its session is over.
+    fn is_awaited(&self, sent: Sent, answer: &Answer) -> bool {
+        let is_over = |(partition, session): (Partition, u64)| {
+            self.links[partition.index()].as_ref().is_none_or(|link| link.session != session)
+        };
+        !matches!(answer, Answer::Cancelled) && !sent.is_some_and(is_over)
     }
 
     /// Subscribes to the channels of addresses; the receiver tells when that is acknowledged.
@@ -225,12 +159,6 @@ impl Requests {
         });
     }
 
-    /// How many reads wait to be sent.
-    #[cfg(test)]
-    pub fn reads_waiting(&self) -> usize {
-        self.reads.waiting()
-    }
-
     /// The partition was resynced, as a beacon could not tell whether its history is the same.
     pub fn trust(&self, partition: Partition) {
         if let Some(link) = &self.links[partition.index()] {
@@ -265,102 +193,17 @@ impl Requests {
         });
     }
 
-    /// Waits for a share of the allowance.
-    pub fn admit(&mut self, join: Join, allowance: Allowance) {
-        self.wait_for(join, async move |join| Answer::Admitted(join, allowance.take().await));
-    }
-
-    /// Waits until the watermarks of partitions have each come to an id, or to the end of a journal that is not so far.
-    /// Beacons see to that: they come in behind all that was published before them.
-    pub fn wait(&mut self, join: Join, until: &[(&PartitionState, Id)]) {
-        let arrivals: Vec<_> = until.iter().map(|(state, id)| self.arrival(state, *id)).collect();
-        self.wait_for(join, async move |join| {
-            let came = join_all(arrivals).await.into_iter().all(|came| came);
-            Answer::Arrived(join, came)
-        });
-    }
-
-    /// Tells whether the watermark came there, or what was planned is void.
-    fn arrival(&mut self, state: &PartitionState, until: Id) -> impl Future<Output = bool> + use<> {
-        // The next one to be sent: one that is under way may have passed the store before that id was given.
-        let number = self.beacons_sent[state.partition.index()] + 1;
-        match self.lifts.entry(state.partition) {
-            Entry::Occupied(mut lift) => drop(lift.insert(Some(state.highest))),
-            Entry::Vacant(lift) => {
-                lift.insert(None);
-                self.lift(state.partition, state.highest);
-            }
-        }
-        let (mut stand, generation) = (state.stand(), state.generation);
-        let is_there = move |stand: &Stand, id| stand.generation != generation || stand.id >= id;
-        async move {
-            // It fails only where there is nobody to take the answer.
-            let told =
-                stand.wait_for(|stand| is_there(stand, until) || stand.answered.0 >= number).await.map(|told| *told);
-            // A journal that ends before that id never had it. What it does have is on its way.
-            let Ok(Stand { answered: (_, last), .. }) = told else { return true };
-            stand.wait_for(|stand| is_there(stand, until.min(last))).await.is_ok_and(|stand| is_there(&stand, until))
-        }
+    /// The number of the next beacon that is sent through a partition.
+    pub fn next_beacon(&self, partition: Partition) -> u64 {
+        self.beacons_sent[partition.index()] + 1
     }
 
     /// Sends a beacon for joins that wait.
-    fn lift(&mut self, partition: Partition, seen: Id) {
+    pub fn lift(&mut self, partition: Partition, seen: Id) {
         let number = self.number_beacon(partition);
         self.send(partition, async move |client| {
             Answer::Lift(partition, number, client.beacon(partition, seen, false).await)
         });
-    }
-
-    /// A beacon was sent for joins that wait; others have come meanwhile, perhaps for what was published after it.
-    fn lifted(&mut self, partition: Partition) {
-        if let Some(seen) = self.lifts.remove(&partition).flatten() {
-            self.lifts.insert(partition, None);
-            self.lift(partition, seen);
-        }
-    }
-
-    /// Reads what the parts of a join need, once their subscriptions are acknowledged.
-    pub fn read(
-        &mut self,
-        join: Join,
-        parts: Vec<Part>,
-        pending: impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
-    ) {
-        self.note(&join);
-        let kind = if matches!(join.from, From::Cursor(_)) { Read::Resume } else { Read::Attach };
-        let mut read = |part: &Part| {
-            let Plan::Read(read) = &part.plan else { return None };
-            let (partition, generation, at) = (part.partition, part.generation, read.at.id);
-            let (addresses, span, alone) = (&read.addresses, read.span, join.tries.alone);
-            let wish = Wish { partition, generation, at, addresses, span, kind, alone };
-            let link = self.links[partition.index()].as_ref()?;
-            Some(self.reads.read(&link.client, &wish, &pending))
-        };
-        let reads: Vec<Option<SharedRead>> = parts.iter().map(&mut read).collect();
-        self.push(async move {
-            let read = |read: Option<SharedRead>| async move {
-                match read {
-                    Some(read) => read.await,
-                    None => None,
-                }
-            };
-            let histories = join_all(reads.into_iter().map(read)).await;
-            Answer::Read { join, parts: parts.into_iter().zip(histories).collect() }
-        });
-    }
-
-    /// Lets a join wait, for as long as its connection is there.
-    fn wait_for<F: Future<Output = Answer> + 'static>(&mut self, join: Join, wait: impl FnOnce(Join) -> F) {
-        let over = self.note(&join);
-        let wait = wait(join);
-        self.push(async move { over.run_until_cancelled_owned(wait).await.unwrap_or(Answer::Cancelled) });
-    }
-
-    fn note(&mut self, join: &Join) -> CancellationToken {
-        let over = CancellationToken::new();
-        let joining = Joining { addresses: Arc::clone(&join.addresses), over: over.clone() };
-        self.joining.insert((join.worker, join.connection), joining);
-        over
     }
 
     /// Makes a request over the session of a partition, if there is one.
@@ -379,7 +222,8 @@ impl Requests {
         }
     }
 
-    fn push(&self, request: impl Future<Output = Answer> + 'static) {
+    /// Waits for an answer that is of no session.
+    pub fn push(&self, request: impl Future<Output = Answer> + 'static) {
         self.answers.push(Box::pin(async move { (None, request.await) }));
     }
 }

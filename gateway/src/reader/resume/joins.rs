@@ -1,59 +1,84 @@
-//! The joins under way: subscribed, planned, read for, answered.
+//! How the reader moves a join from state to state, and answers it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use tidings_shared::{Address, Partition};
+use tidings_shared::{Address, Id, Partition};
 
 use super::allowance;
-use super::past::Crowded;
-use super::plan::{self, From, Join, Part, Plan, Tries};
+use super::join::{Join, JoinKey};
+use super::past::{Crowded, Past};
+use super::plan::{self, Part, Plan};
+use super::running::{JoinEvent, ReadPart};
+use super::state::{ReadFailure, RunningJoin};
 use crate::metrics::Resume;
 use crate::reader::Reader;
 use crate::reader::delivery::{Joined, Start};
-use crate::reader::requests::{ReadPart, Requests};
-
-/// How often a join may be answered from behind the watermark. A journal that is gone would answer so until the next
-/// beacon.
-const BEHIND: u8 = 8;
+use crate::reader::partition::PartitionState;
+use crate::reader::requests::Requests;
 
 impl Reader {
-    /// Answers a join at once if all is known, or asks the store, or waits for what is on its way.
-    pub(in crate::reader) fn begin(&mut self, mut join: Join, requests: &mut Requests) {
-        // What nobody follows any more is not subscribed: a read of it would miss what comes, for whoever shares it.
-        if join.addresses.iter().any(|address| self.table.get(address).is_none()) {
-            return self.turn_away(&join);
-        }
-        let Some(parts) = plan::plan(&join, &self.table, &self.states, self.options.replay_bytes) else {
-            return self.turn_away(&join);
-        };
-        let until = |part: &Part| match part.plan {
-            Plan::Wait(id) => Some((&self.states[part.partition.index()], id)),
-            _ => None,
-        };
-        let waits: Vec<_> = parts.iter().filter_map(until).collect();
-        if !waits.is_empty() {
-            // Before anything is read: nothing could begin with that yet, and it would be read again, over and over.
-            // And without a share, which others could use.
-            join.share = None;
-            return requests.wait(join, &waits);
-        }
-        let needs_nothing = |part: &Part| matches!(&part.plan, Plan::Ready(start, _) if start.replay.is_empty());
-        if join.share.is_none() && !parts.iter().all(needs_nothing) {
-            join.share = self.allowance.try_take();
-            if join.share.is_none() {
-                return requests.admit(join, self.allowance.clone());
+    /// Begins a join whose addresses are followed.
+    pub(in crate::reader) fn begin(&mut self, join: Join, requests: &mut Requests) {
+        self.move_on(RunningJoin::new(join), requests);
+    }
+
+    /// Takes what a join has waited for.
+    pub(in crate::reader) fn take_join_event(&mut self, key: JoinKey, event: JoinEvent, requests: &mut Requests) {
+        // What comes for a join that has ended is dropped, a share too.
+        let Some(mut join) = self.joins.take(key) else { return };
+        match event {
+            JoinEvent::WatermarkSettled { is_reached } => join.settle_watermark(is_reached),
+            JoinEvent::ShareGranted(share) => join.grant_share(share),
+            JoinEvent::HistoryRead { parts, share } => {
+                join.finish_reading(share);
+                match self.starts(&join, parts) {
+                    Ok(starts) => return self.answer(join, starts, Resume::Store),
+                    Err((partition, failure)) if !join.widen(failure) => {
+                        return self.refuse_unread(&join, partition, requests);
+                    }
+                    Err(_) => {}
+                }
             }
+        }
+        self.move_on(join, requests);
+    }
+
+    /// Moves a join on from Planning: answers it at once if all is known, or asks the store, or
+    /// waits for what is on its way.
+    fn move_on(&mut self, mut join: RunningJoin, requests: &mut Requests) {
+        let Some(parts) = self.plan(&join) else { return self.turn_away(join.key()) };
+        let states = &self.states;
+        let until = |part: &Part| Some((&states[part.partition.index()], part.awaited()?));
+        let waits: Vec<(&PartitionState, Id)> = parts.iter().filter_map(until).collect();
+        if !waits.is_empty() {
+            // Before anything is read: nothing could begin with that yet, and it would be read
+            // again, over and over.
+            return self.joins.await_watermark(join, &waits, requests);
+        }
+        if !parts.iter().all(Part::needs_nothing) && !join.take_share(self.joins.allowance()) {
+            return self.joins.await_share(join, requests);
         }
         if parts.iter().any(|part| matches!(part.plan, Plan::Read(_))) {
             let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
-            requests.read(join, parts, pending);
+            self.joins.read(join, parts, pending, requests);
         } else {
             self.finish(join, parts);
         }
     }
 
+    /// Plans a join. `None` if the store is away for it.
+    fn plan(&self, join: &RunningJoin) -> Option<Vec<Part>> {
+        // What nobody follows any more is not subscribed: a read of it would miss what comes, for
+        // whoever shares it.
+        if join.request().addresses().iter().any(|address| self.table.get(address).is_none()) {
+            return None;
+        }
+        plan::plan(join, &self.table, &self.states, self.options.replay_bytes)
+    }
+
     /// Answers a join of which nothing had to be read.
-    fn finish(&mut self, join: Join, parts: Vec<Part>) {
+    fn finish(&mut self, join: RunningJoin, parts: Vec<Part>) {
         let from_memory = parts.iter().any(|part| matches!(part.plan, Plan::Ready(_, true)));
         let starts = parts.into_iter().filter_map(|part| match part.plan {
             Plan::Ready(start, _) => Some(start),
@@ -61,7 +86,7 @@ impl Reader {
         });
         let starts = starts.collect();
         let served = match from_memory {
-            _ if join.tries.read => Resume::Store,
+            _ if join.has_read() => Resume::Store,
             true => Resume::Memory,
             false => Resume::None,
         };
@@ -69,86 +94,81 @@ impl Reader {
     }
 
     /// The store is away for this join: the connection is to come back later.
-    pub(in crate::reader) fn turn_away(&mut self, join: &Join) {
-        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: None }, None);
+    pub(in crate::reader) fn turn_away(&mut self, (worker, connection): JoinKey) {
+        self.outboxes.joined(worker, Joined { connection, starts: None }, None);
     }
 
-    fn answer(&mut self, join: Join, starts: Vec<Start>, served: Resume) {
-        if matches!(join.from, From::Cursor(_)) {
+    /// The history of this partition cannot be read for a join: the connection is to come back
+    /// later.
+    fn refuse_unread(&mut self, join: &RunningJoin, partition: Partition, requests: &mut Requests) {
+        self.turn_away(join.key());
+        // One read may fail for a reason of its own, and then the session goes on. Whether it is
+        // the session that failed, this tells.
+        requests.beacon(partition, self.states[partition.index()].highest);
+    }
+
+    fn answer(&mut self, join: RunningJoin, starts: Vec<Start>, served: Resume) {
+        if join.request().has_cursor() {
             self.metrics.add_resume(served);
         }
-        let mut share = join.share;
+        let (worker, connection) = join.key();
+        let mut share = join.into_share();
         if let Some(share) = &mut share {
             allowance::shrink(share, starts.iter().map(Start::replay_bytes).sum());
         }
         self.tell_names();
-        self.outboxes.joined(join.worker, Joined { connection: join.connection, starts: Some(starts) }, share);
+        self.outboxes.joined(worker, Joined { connection, starts: Some(starts) }, share);
     }
 
-    pub(in crate::reader) fn take_read(&mut self, join: Join, parts: Vec<ReadPart>, requests: &mut Requests) {
-        let tries = Tries { read: true, ..join.tries };
-        match self.starts(&join, parts) {
-            Ok(Some(starts)) => self.answer(join, starts, Resume::Store),
-            Ok(None) => self.begin(Join { tries, ..join }, requests),
-            Err(NoStart::Outdated) => self.begin(join, requests),
-            Err(NoStart::Crowded) => self.begin(Join { tries: Tries { alone: true, ..tries }, ..join }, requests),
-            Err(NoStart::Behind(_)) if join.tries.behind < BEHIND => {
-                let tries = Tries { behind: join.tries.behind + 1, ..join.tries };
-                self.begin(Join { tries, ..join }, requests);
-            }
-            Err(NoStart::Unread(partition) | NoStart::Behind(partition)) => {
-                self.turn_away(&join);
-                // One read may fail for a reason of its own, and then the session goes on. Whether it is the session
-                // that failed, this tells.
-                requests.beacon(partition, self.states[partition.index()].highest);
-            }
-        }
-    }
-
-    /// The starts of a join whose reads came back. `None` if these were not for all that it needs: what they brought is
-    /// remembered now like the rest.
-    fn starts(&mut self, join: &Join, parts: Vec<ReadPart>) -> Result<Option<Vec<Start>>, NoStart> {
+    /// The starts of a join whose history was read. An error tells in which partition it does not
+    /// do.
+    fn starts(&mut self, join: &RunningJoin, parts: Vec<ReadPart>) -> Result<Vec<Start>, (Partition, ReadFailure)> {
         // Of one generation, or what was planned is void: also where nothing had to be read.
-        if parts.iter().any(|(part, _)| part.generation != self.states[part.partition.index()].generation) {
-            return Err(NoStart::Outdated);
+        let is_outdated = |(part, _): &&ReadPart| part.generation != self.states[part.partition.index()].generation;
+        if let Some((part, _)) = parts.iter().find(is_outdated) {
+            return Err((part.partition, ReadFailure::Outdated));
         }
-        let whole = parts.iter().all(|(part, _)| part.is_whole());
+        let partial = parts.iter().find(|(part, _)| !part.is_whole()).map(|(part, _)| part.partition);
         let mut starts = Vec::with_capacity(parts.len());
         for (part, past) in parts {
-            let Plan::Read(read) = &part.plan else {
-                starts.extend(match part.plan {
-                    Plan::Ready(start, _) => Some(start),
-                    _ => None,
-                });
-                continue;
-            };
-            let past = past.ok_or(NoStart::Unread(part.partition))?;
-            let epoch = past.epoch.ok_or(NoStart::Unread(part.partition))?;
-            if epoch != read.at.epoch {
-                // Of this only a push may tell the rest: those of the history before are still on their way.
-                return Err(NoStart::Unread(part.partition));
-            }
-            if past.last < read.at.id {
-                return Err(NoStart::Behind(part.partition));
-            }
-            plan::learn(read, &past, &mut self.table, &self.encoder).map_err(|Crowded| NoStart::Crowded)?;
-            if whole {
-                let how = (&self.encoder, self.options.replay_bytes);
-                starts.push(plan::start(&join.from, &part, read, &past, how).map_err(|Crowded| NoStart::Crowded)?);
+            let partition = part.partition;
+            match part.plan {
+                Plan::Ready(start, _) => starts.push(start),
+                Plan::Wait(_) => {}
+                Plan::Read(_) => {
+                    let start = self.start_from(join, &part, past, partial.is_none());
+                    starts.extend(start.map_err(|failure| (partition, failure))?);
+                }
             }
         }
-        Ok(whole.then_some(starts))
+        partial.map_or(Ok(starts), |partition| Err((partition, ReadFailure::Partial)))
     }
-}
 
-/// Why a join has no start yet.
-enum NoStart {
-    /// What was planned or read is of another history, or from before a gap: plan anew.
-    Outdated,
-    /// Together with what others asked for it was too much, or too old: to be read alone.
-    Crowded,
-    /// What was read is from before something that was handed out: it was read for another join, most likely.
-    Behind(Partition),
-    /// The history of this partition could not be read, or is another one already.
-    Unread(Partition),
+    /// Learns what was read for a part of a join, and makes a start of it if that is wanted.
+    fn start_from(
+        &mut self,
+        join: &RunningJoin,
+        part: &Part,
+        past: Option<Rc<Past>>,
+        is_wanted: bool,
+    ) -> Result<Option<Start>, ReadFailure> {
+        let Plan::Read(read) = &part.plan else { return Ok(None) };
+        let past = past.ok_or(ReadFailure::Unread)?;
+        let epoch = past.epoch.ok_or(ReadFailure::Unread)?;
+        if epoch != read.at.epoch {
+            // Of this only a push may tell the rest: those of the history before are still on their
+            // way.
+            return Err(ReadFailure::Unread);
+        }
+        if past.last < read.at.id {
+            return Err(ReadFailure::Behind);
+        }
+        plan::learn(read, &past, &mut self.table, &self.encoder).map_err(|Crowded| ReadFailure::Crowded)?;
+        if !is_wanted {
+            return Ok(None);
+        }
+        let how = (&self.encoder, self.options.replay_bytes);
+        let start = plan::start(join.request().from(), part, read, &past, how);
+        start.map(Some).map_err(|Crowded| ReadFailure::Crowded)
+    }
 }

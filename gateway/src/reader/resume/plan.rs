@@ -1,72 +1,26 @@
-//! A join: where a connection begins, and what it gets first.
+//! The plan of a join: what it needs in each partition, and its start from what was read.
 
 use std::sync::Arc;
 
 use tidings_shared::cursor::Place;
 use tidings_shared::script::Span;
-use tidings_shared::{Address, Cursor, Id, Partition};
-use tokio::sync::OwnedSemaphorePermit;
+use tidings_shared::{Address, Id, Partition};
 
+use super::join::From;
 use super::past::{Crowded, Past};
 use super::replay::Replay;
-use crate::admission::Origin;
+use super::state::RunningJoin;
 use crate::control::Reason;
 use crate::frame::Encoder;
-use crate::reader::delivery::{ConnectionKey, Start};
+use crate::reader::delivery::Start;
 use crate::reader::followed::{FollowTable, Followed};
-use crate::reader::outbox::WorkerId;
 use crate::reader::partition::PartitionState;
 use crate::reader::recent::{Reach, Recent};
 use crate::store::Status;
 
-/// How often a join waits for a watermark before all that it needs is read.
-pub const WAITS: u8 = 3;
 /// How far ahead of the watermark, in milliseconds, a cursor is waited for. A beacon lifts the watermark to the store's
 /// clock, and every gateway gets them every few seconds.
 const AHEAD_MS: u64 = 15_000;
-
-/// Where a connection wants to begin.
-#[derive(Debug)]
-pub enum From {
-    /// Now.
-    Now,
-    /// Now, after the latest event of each address.
-    Latest,
-    /// After a cursor; `None` if it could not be read.
-    Cursor(Option<Cursor>),
-}
-
-/// What a worker asks for a connection.
-#[derive(Debug)]
-pub struct Join {
-    /// The worker.
-    pub worker: WorkerId,
-    /// The connection.
-    pub connection: ConnectionKey,
-    /// What it follows, none twice.
-    pub addresses: Arc<[Arc<Address>]>,
-    /// Where it wants to begin.
-    pub from: From,
-    /// Where its client is, if that is known.
-    pub origin: Option<Origin>,
-    /// What came of earlier tries to answer it.
-    pub tries: Tries,
-    /// What it may take of the [allowance](super::allowance), once it has had to ask.
-    pub share: Option<OwnedSemaphorePermit>,
-}
-
-/// What came of earlier tries to answer a join.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Tries {
-    /// How often the store answered with less than had been handed out already.
-    pub behind: u8,
-    /// Whether it is to be read for alone: for it and others together it was too much, or too old.
-    pub alone: bool,
-    /// Whether what was not remembered has been read for it. If something is missing all the same, all is read.
-    pub read: bool,
-    /// How often it has waited for a watermark.
-    pub waits: u8,
-}
 
 /// The part of a join in one partition.
 #[derive(Debug)]
@@ -110,16 +64,29 @@ impl Part {
     pub fn is_whole(&self) -> bool {
         !matches!(&self.plan, Plan::Read(read) if read.addresses.len() < self.addresses.len())
     }
+
+    /// The id to which the watermark must come first, if there is one.
+    pub fn awaited(&self) -> Option<Id> {
+        match self.plan {
+            Plan::Wait(id) => Some(id),
+            Plan::Ready(..) | Plan::Read(_) => None,
+        }
+    }
+
+    /// Whether it is ready, and nothing is replayed.
+    pub fn needs_nothing(&self) -> bool {
+        matches!(&self.plan, Plan::Ready(start, _) if start.replay.is_empty())
+    }
 }
 
 /// Splits a join by partition and plans each part. What is served from memory may be `bytes` of frames in each.
 /// `None` if the store is away for one of them.
-pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: u64) -> Option<Vec<Part>> {
+pub fn plan(join: &RunningJoin, table: &FollowTable, states: &[PartitionState], bytes: u64) -> Option<Vec<Part>> {
     let partitions = states.first()?.encoder.partitions;
     let mut parts: Vec<Part> = Vec::new();
     for partition in partitions.all() {
         let here = |address: &&Arc<Address>| partitions.of(address) == partition;
-        let addresses: Vec<Arc<Address>> = join.addresses.iter().filter(here).map(Arc::clone).collect();
+        let addresses: Vec<Arc<Address>> = join.request().addresses().iter().filter(here).map(Arc::clone).collect();
         if !addresses.is_empty() {
             let state = states.get(partition.index()).filter(|state| state.attached)?;
             let plan = plan_part(join, partition, &addresses, table, state.place?, bytes);
@@ -130,7 +97,7 @@ pub fn plan(join: &Join, table: &FollowTable, states: &[PartitionState], bytes: 
 }
 
 fn plan_part(
-    join: &Join,
+    join: &RunningJoin,
     partition: Partition,
     addresses: &[Arc<Address>],
     table: &FollowTable,
@@ -148,9 +115,9 @@ fn plan_part(
                 false,
             );
         }
-        read(if join.tries.read { addresses } else { &missing }, Span::After(at.id), resync)
+        read(if join.has_read() { addresses } else { &missing }, Span::After(at.id), resync)
     };
-    let cursor = match &join.from {
+    let cursor = match join.request().from() {
         From::Now => return now(None),
         From::Latest => return read(addresses, Span::Latest, None),
         From::Cursor(cursor) => cursor.as_ref().and_then(|cursor| cursor.place(partition)),
@@ -161,7 +128,7 @@ fn plan_part(
         // The store could not even be asked what comes after the last of all ids.
         Some(cursor) if cursor.id.next() <= cursor.id => return now(Some(Reason::Cursor)),
         // A place to which this gateway will come at once, as another one has.
-        Some(cursor) if cursor.id > at.id && cursor.id.ms - at.id.ms <= AHEAD_MS && join.tries.waits < WAITS => {
+        Some(cursor) if cursor.id > at.id && cursor.id.ms - at.id.ms <= AHEAD_MS && join.may_wait() => {
             return Plan::Wait(cursor.id);
         }
         // Only the store can tell whether there is such a place.
@@ -174,10 +141,10 @@ fn plan_part(
     // come, as it came before the subscription.
     let live_from = recent().map(|(_, recent)| recent.live_from()).max().unwrap_or_default();
     if !missing.is_empty() {
-        return read(if join.tries.read { addresses } else { &missing }, Span::After(cursor.id), None);
+        return read(if join.has_read() { addresses } else { &missing }, Span::After(cursor.id), None);
     }
     if live_from > at.id {
-        let wait = join.tries.waits < WAITS;
+        let wait = join.may_wait();
         return if wait { Plan::Wait(live_from) } else { read(addresses, Span::After(cursor.id), None) };
     }
     let mut replay = Replay::new(bytes);

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tidings_shared::cursor::Place;
-use tidings_shared::script::Span;
 use tidings_shared::{Epoch, Id, Partitions};
 
-use super::plan::{self, Part, Plan, Read};
+use super::plan::{self, Plan};
+use super::running::ReadPart;
+use super::state::RunningJoin;
+use super::{JoinEvent, JoinKey};
 use crate::control::Reason;
 use crate::reader::delivery::{ConnectionKey, Delivery, Joined};
 use crate::reader::requests::Answer;
@@ -27,9 +29,9 @@ async fn what_came_before_a_subscription_is_replayed_to_everyone_who_joins_after
     assert!(rig.reader.send_beacons(&mut rig.requests).is_empty());
     rig.settle().await;
     rig.pump();
-    let reads = rig.requests.reads_waiting();
+    let reads = rig.reader.joins.reads_waiting();
     let key = rig.ask(&["a"], after(began));
-    assert_eq!(rig.requests.reads_waiting(), reads, "from here on memory does");
+    assert_eq!(rig.reader.joins.reads_waiting(), reads, "from here on memory does");
     assert_eq!(ids(&rig.joined(key).unwrap()[0]), [missed]);
 }
 
@@ -57,16 +59,27 @@ async fn a_replay_from_memory_ends_at_the_watermark() {
     assert_eq!(ids(&start), [id]);
 }
 
+/// Takes all answers until the history that a join needs was read, and gives that one.
+async fn read_of(rig: &mut Rig) -> (JoinKey, Vec<ReadPart>) {
+    loop {
+        match rig.answer().await {
+            Answer::Join(key, JoinEvent::HistoryRead { parts, .. }) => return (key, parts),
+            other => rig.reader.take_answer(other, &mut rig.requests).unwrap(),
+        }
+    }
+}
+
+fn history_read(key: JoinKey, parts: Vec<ReadPart>) -> Answer {
+    Answer::Join(key, JoinEvent::HistoryRead { parts, share: None })
+}
+
 #[tokio::test]
 async fn a_join_whose_read_failed_is_turned_away_and_the_session_is_tried() {
     let mut rig = Rig::new().await;
-    let connection = ConnectionKey { slot: 0, serial: 1 };
-    let join = rig.join_of(connection, &["a"], From::Now);
-    let (addresses, at) = (vec![address("a")], rig.place());
-    let read = Read { addresses, span: Span::After(at.id), at, resync: None };
-    let generation = rig.reader.states[0].generation;
-    let part = Part { partition: the_partition(), addresses: vec![address("a")], generation, plan: Plan::Read(read) };
-    rig.reader.take_answer(Answer::Read { join, parts: vec![(part, None)] }, &mut rig.requests).unwrap();
+    let connection = rig.ask(&["a"], From::Now);
+    let (key, parts) = read_of(&mut rig).await;
+    let failed = parts.into_iter().map(|(part, _)| (part, None)).collect();
+    rig.reader.take_answer(history_read(key, failed), &mut rig.requests).unwrap();
     assert!(rig.joined(connection).is_none());
     assert!(matches!(rig.answer().await, Answer::Beacon(_, _, Ok(_))));
 }
@@ -78,14 +91,16 @@ async fn a_history_that_ends_and_comes_back_while_a_join_waits_voids_what_was_pl
     let (began, other) = (rig.place(), Epoch::from_random(rig.place().epoch.bits() ^ 1));
     // What another partition would keep waiting: a part that is ready, in a join that is not.
     let connection = ConnectionKey { slot: 0, serial: 9 };
-    let join = rig.join_of(connection, &["a"], after(began));
+    let mut join = RunningJoin::new(rig.join_of(connection, &["a"], after(began)));
     let parts = plan::plan(&join, &rig.reader.table, &rig.reader.states, 10_000).unwrap();
     assert!(matches!(parts[0].plan, Plan::Ready(..)));
+    let (key, _) = (join.key(), join.start_reading());
+    rig.reader.joins.insert(join);
     rig.reader.resync_partition(the_partition(), Place { epoch: other, ..began }, Reason::Epoch);
     let later = Place { id: rig.publish(&["b"]), ..began };
     rig.reader.resync_partition(the_partition(), later, Reason::Epoch);
     let parts = parts.into_iter().map(|part| (part, None)).collect();
-    rig.reader.take_answer(Answer::Read { join, parts }, &mut rig.requests).unwrap();
+    rig.reader.take_answer(history_read(key, parts), &mut rig.requests).unwrap();
     rig.settle().await;
     assert_eq!(rig.joined(connection).unwrap()[0].place, rig.place());
 }
@@ -114,9 +129,9 @@ async fn a_read_from_before_another_history_is_not_shared_with_joins_after_it() 
     rig.ask(&["a"], cursor());
     rig.reader.resync_partition(the_partition(), began, Reason::Epoch);
     rig.ask(&["a"], cursor());
-    assert_eq!(rig.requests.reads_waiting(), 2);
+    assert_eq!(rig.reader.joins.reads_waiting(), 2);
     rig.ask(&["a"], cursor());
-    assert_eq!(rig.requests.reads_waiting(), 2, "equal ones are one");
+    assert_eq!(rig.reader.joins.reads_waiting(), 2, "equal ones are one");
 }
 
 #[tokio::test]
@@ -127,7 +142,7 @@ async fn joins_that_come_together_are_one_read_and_each_gets_its_own() {
     let own = rig.publish(&["@u7"]);
     let cursor = |at: usize| if at == 0 { began } else { Place { id: ids[at - 1], ..began } };
     let keys: Vec<ConnectionKey> = (0..10).map(|at| rig.ask(&["a", &format!("@u{at}")], after(cursor(at)))).collect();
-    assert_eq!(rig.requests.reads_waiting(), 1);
+    assert_eq!(rig.reader.joins.reads_waiting(), 1);
     rig.settle().await;
     let handed = rig.handed();
     for (at, key) in keys.iter().enumerate() {
@@ -147,7 +162,7 @@ async fn one_that_was_away_for_too_long_costs_the_others_nothing() {
     let published: Vec<Id> = (0..10).map(|_| rig.publish(&["a"])).collect();
     let ancient = rig.ask(&["a"], after(began));
     let young = rig.ask(&["a"], after(Place { id: published[7], ..began }));
-    assert_eq!(rig.requests.reads_waiting(), 1);
+    assert_eq!(rig.reader.joins.reads_waiting(), 1);
     rig.settle().await;
     let mut starts = HashMap::new();
     for delivery in rig.handed() {
@@ -232,7 +247,7 @@ async fn joins_wait_for_a_share_of_what_all_replays_may_take() {
     rig.requests.beacon(the_partition(), Id::ZERO);
     rig.settle().await;
     rig.pump();
-    let shares: Vec<_> = std::iter::from_fn(|| rig.reader.allowance.try_take()).collect();
+    let shares: Vec<_> = std::iter::from_fn(|| rig.reader.joins.allowance().try_take()).collect();
     let known = rig.ask(&["a"], after(began));
     let unknown = rig.ask(&["b"], after(began));
     assert!(matches!(rig.answer().await, Answer::Subscribed(_, _, Ok(()))));
@@ -261,7 +276,7 @@ async fn a_share_ends_when_the_worker_has_the_replay() {
     let mut rig = Rig::new().await;
     let began = rig.place();
     rig.publish(&["a"]);
-    let all = rig.reader.allowance.left();
+    let all = rig.reader.joins.allowance().left();
     let key = rig.ask(&["a"], after(began));
     rig.settle().await;
     rig.reader.flush();
@@ -272,9 +287,9 @@ async fn a_share_ends_when_the_worker_has_the_replay() {
     });
     let replayed = replayed.unwrap();
     assert!(replayed > 0);
-    assert_eq!(rig.reader.allowance.left(), all - replayed);
+    assert_eq!(rig.reader.joins.allowance().left(), all - replayed);
     drop(parcels);
-    assert_eq!(rig.reader.allowance.left(), all);
+    assert_eq!(rig.reader.joins.allowance().left(), all);
 }
 
 /// A place 14 s ahead of the store, which no journal had.
@@ -286,9 +301,9 @@ fn ahead(rig: &Rig) -> Place {
 async fn cursors_ahead_of_the_store_hold_no_share_and_are_settled_by_a_beacon() {
     let mut rig = Rig::new().await;
     rig.join(&["a"], From::Now).await;
-    let (all, place) = (rig.reader.allowance.left(), ahead(&rig));
+    let (all, place) = (rig.reader.joins.allowance().left(), ahead(&rig));
     let keys: Vec<_> = (0..100).map(|_| rig.ask(&["a"], after(place))).collect();
-    assert_eq!(rig.reader.allowance.left(), all, "others can be served meanwhile");
+    assert_eq!(rig.reader.joins.allowance().left(), all, "others can be served meanwhile");
     tokio::time::timeout(Duration::from_secs(10), rig.settle()).await.expect("nobody waits for the clock");
     let mut resynced = 0;
     for delivery in rig.handed() {
@@ -327,12 +342,12 @@ async fn a_join_whose_connection_left_waits_for_nothing() {
     let ahead = ahead(&rig);
     // One waits for a beacon, another for a share, a third for its read.
     let mut keys = vec![rig.ask(&["a"], after(ahead)), rig.ask(&["b"], after(began))];
-    let shares: Vec<_> = std::iter::from_fn(|| rig.reader.allowance.try_take()).collect();
+    let shares: Vec<_> = std::iter::from_fn(|| rig.reader.joins.allowance().try_take()).collect();
     keys.push(rig.ask(&["c"], after(began)));
-    assert_eq!(rig.requests.joins(), 3);
+    assert_eq!(rig.reader.joins.len(), 3);
     let cancel = keys.iter().map(|key| Command::Cancel(0, *key));
     rig.reader.take_commands(cancel, &mut rig.requests);
-    assert_eq!(rig.requests.joins(), 0);
+    assert_eq!(rig.reader.joins.len(), 0);
     tokio::time::timeout(Duration::from_secs(10), rig.settle()).await.expect("it waits for no share either");
     assert!(!rig.handed().iter().any(|delivery| matches!(delivery, Delivery::Joined(_))));
     drop(shares);
@@ -340,7 +355,7 @@ async fn a_join_whose_connection_left_waits_for_nothing() {
     let key = ConnectionKey { slot: 0, serial: 1_000 };
     let join = rig.join_of(key, &["a"], after(began));
     rig.reader.take_commands([Command::Join(join), Command::Cancel(0, key)].into_iter(), &mut rig.requests);
-    assert_eq!(rig.requests.joins(), 0);
+    assert_eq!(rig.reader.joins.len(), 0);
 }
 
 #[tokio::test]
@@ -362,7 +377,7 @@ async fn the_highest_of_all_ids_is_no_place() {
         rig.join(&["a"], From::Now).await;
         let place = Place { id, ..rig.place() };
         let key = rig.ask(&["a"], after(place));
-        assert_eq!(rig.requests.reads_waiting() > 0, asks, "Redis refuses to be asked what comes after it");
+        assert_eq!(rig.reader.joins.reads_waiting() > 0, asks, "Redis refuses to be asked what comes after it");
         rig.settle().await;
         let start = rig.joined(key).unwrap().remove(0);
         assert_eq!(start.resync, [(address("a"), Reason::Cursor)]);
@@ -412,7 +427,8 @@ async fn connections_of_a_session_that_broke_are_turned_away() {
     let key = rig.ask(&["a"], From::Now);
     rig.reader.detach(&[the_partition()], &StoreError::new("testing", "it broke"), &mut rig.requests);
     assert!(rig.joined(key).is_none());
-    assert!(rig.requests.next().await.is_none(), "what comes of the rest concerns nobody");
+    rig.settle().await;
+    assert!(rig.handed().is_empty(), "what comes of the rest concerns nobody");
     let key = rig.ask(&["a"], From::Now);
     assert!(rig.joined(key).is_none(), "until there is another one");
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::metrics::Metrics;
 use crate::reader::delivery::{ConnectionKey, Delivery, Start};
 use crate::reader::requests::{Answer, Requests};
-use crate::reader::{Command, From, Join, Parcel, Reader, ReaderOptions, Status, Tries};
+use crate::reader::{Command, From, Join, Parcel, Reader, ReaderOptions, Status};
 use crate::spread::Spreads;
 use crate::store::{MemoryStore, Push, Session, Store};
 use crate::without::Without;
@@ -65,7 +65,7 @@ impl Rig {
         let (sender, deliveries) = mpsc::unbounded_channel();
         reader.take_command(Command::Register(0, sender));
         let session = recovered(&mut reader, store.connect(partitions.all().collect())).await;
-        let mut requests = Requests::new(partitions, reader.options.reads(), metrics.clone());
+        let mut requests = Requests::new(partitions);
         requests.attach(&session);
         Self { reader, session, requests, store, deliveries, metrics, serial: 0 }
     }
@@ -92,8 +92,7 @@ impl Rig {
 
     pub fn join_of(&self, connection: ConnectionKey, names: &[&str], from: From) -> Join {
         let addresses: Vec<Arc<Address>> = names.iter().map(|name| address(name)).collect();
-        let (addresses, tries) = (addresses.into(), Tries::default());
-        Join { worker: 0, connection, addresses, from, origin: None, tries, share: None }
+        Join::new((0, connection), None, addresses.into(), from)
     }
 
     pub async fn answer(&mut self) -> Answer {

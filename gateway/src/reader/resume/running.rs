@@ -1,0 +1,177 @@
+//! The joins under way, and what they share: the allowance of replays, and the reads of history.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tidings_shared::{Address, Id, Partition, Partitions};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::allowance::Allowance;
+use super::join::JoinKey;
+use super::past::Past;
+use super::plan::{Part, Plan};
+use super::reads::{ReadOptions, Reads, SharedRead, Wish};
+use super::state::{ReadScope, RunningJoin};
+use super::watermark_beacons::WatermarkBeacons;
+use crate::metrics::{Metrics, Read};
+use crate::reader::partition::PartitionState;
+use crate::reader::requests::{Answer, Requests};
+
+/// The joins under way.
+pub struct Joins {
+    partitions: Partitions,
+    running: HashMap<JoinKey, RunningJoin>,
+    allowance: Allowance,
+    reads: Reads,
+    watermark_beacons: WatermarkBeacons,
+}
+
+/// What a join waited for has come.
+pub enum JoinEvent {
+    /// The watermarks have come to where it begins; or not, as a journal ends before that.
+    WatermarkSettled {
+        /// Whether they have come there.
+        is_reached: bool,
+    },
+    /// It has a share of the allowance.
+    ShareGranted(Option<OwnedSemaphorePermit>),
+    /// Its history was read.
+    HistoryRead {
+        /// Its parts, with what was read for them.
+        parts: Vec<ReadPart>,
+        /// Its share of the allowance.
+        share: Option<OwnedSemaphorePermit>,
+    },
+}
+
+/// A part of a join, and what was read for it: nothing if it needed nothing, or if reading failed.
+pub type ReadPart = (Part, Option<Rc<Past>>);
+
+impl Joins {
+    /// None yet.
+    pub fn new(partitions: Partitions, options: ReadOptions, metrics: Metrics) -> Self {
+        Self {
+            partitions,
+            running: HashMap::new(),
+            allowance: Allowance::new(options.bytes),
+            reads: Reads::new(options, metrics),
+            watermark_beacons: WatermarkBeacons::default(),
+        }
+    }
+
+    /// The allowance of replays.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    /// Takes out a join for which something has come; `None` if it has ended meanwhile.
+    pub fn take(&mut self, key: JoinKey) -> Option<RunningJoin> {
+        self.reads.tidy();
+        self.running.remove(&key)
+    }
+
+    /// The connection of a join has left: the join waits for nothing any more. A read that was
+    /// asked for already goes on, as others may share it.
+    pub fn cancel(&mut self, key: JoinKey) {
+        self.running.remove(&key);
+    }
+
+    /// The session of these partitions is over. Tells the joins that will not be answered.
+    pub fn detach(&mut self, partitions: &[Partition]) -> Vec<JoinKey> {
+        for partition in partitions {
+            self.watermark_beacons.detach(*partition);
+            self.reads.detach(*partition);
+        }
+        let is_here = |address: &Arc<Address>| partitions.contains(&self.partitions.of(address));
+        let gone = self.running.extract_if(|_, join| join.request().addresses().iter().any(is_here));
+        gone.map(|(key, _)| key).collect()
+    }
+
+    /// A beacon that was sent for joins which wait was answered, or failed.
+    pub fn finish_beacon(&mut self, partition: Partition, requests: &mut Requests) {
+        self.watermark_beacons.finish(partition, requests);
+    }
+
+    /// Lets a join wait until the watermarks of partitions have each come to an id.
+    pub fn await_watermark(&mut self, mut join: RunningJoin, until: &[(&PartitionState, Id)], requests: &mut Requests) {
+        let waits = until.iter().map(|(state, id)| self.watermark_beacons.wait(state, *id, requests));
+        let waits: Vec<_> = waits.collect();
+        let guard = wait_for(join.key(), requests, async move {
+            let is_reached = join_all(waits).await.into_iter().all(|is_reached| is_reached);
+            JoinEvent::WatermarkSettled { is_reached }
+        });
+        join.await_watermark(guard);
+        self.insert(join);
+    }
+
+    /// Lets a join wait for a share of the allowance.
+    pub fn await_share(&mut self, mut join: RunningJoin, requests: &mut Requests) {
+        let allowance = self.allowance.clone();
+        let guard = wait_for(join.key(), requests, async move { JoinEvent::ShareGranted(allowance.take().await) });
+        join.await_share(guard);
+        self.insert(join);
+    }
+
+    /// Reads what the parts of a join need, once their subscriptions are acknowledged.
+    pub fn read(
+        &mut self,
+        mut join: RunningJoin,
+        parts: Vec<Part>,
+        pending: impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
+        requests: &mut Requests,
+    ) {
+        let kind = if join.request().has_cursor() { Read::Resume } else { Read::Attach };
+        let alone = join.scope() == ReadScope::Alone;
+        let mut read = |part: &Part| {
+            let Plan::Read(read) = &part.plan else { return None };
+            let (partition, generation, at) = (part.partition, part.generation, read.at.id);
+            let (addresses, span) = (&read.addresses, read.span);
+            let wish = Wish { partition, generation, at, addresses, span, kind, alone };
+            Some(self.reads.read(requests.client(partition)?, &wish, &pending))
+        };
+        let reads: Vec<Option<SharedRead>> = parts.iter().map(&mut read).collect();
+        let (key, share) = (join.key(), join.start_reading());
+        self.insert(join);
+        requests.push(async move {
+            let histories = join_all(reads.into_iter().map(finish_read)).await;
+            let parts = parts.into_iter().zip(histories).collect();
+            Answer::Join(key, JoinEvent::HistoryRead { parts, share })
+        });
+    }
+
+    pub(super) fn insert(&mut self, join: RunningJoin) {
+        self.running.insert(join.key(), join);
+    }
+}
+
+/// Waits for something on behalf of a join, until the guard is dropped.
+fn wait_for(key: JoinKey, requests: &Requests, event: impl Future<Output = JoinEvent> + 'static) -> DropGuard {
+    let over = CancellationToken::new();
+    let guard = over.clone().drop_guard();
+    requests.push(async move {
+        let event = over.run_until_cancelled_owned(event).await;
+        event.map_or(Answer::Cancelled, |event| Answer::Join(key, event))
+    });
+    guard
+}
+
+async fn finish_read(read: Option<SharedRead>) -> Option<Rc<Past>> {
+    read?.await
+}
+
+#[cfg(test)]
+impl Joins {
+    /// How many joins are under way.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many reads wait to be sent.
+    pub fn reads_waiting(&self) -> usize {
+        self.reads.waiting()
+    }
+}
