@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::metrics::Metrics;
 use crate::port::Port;
 use crate::process::Process;
+use crate::stopped::StoppedThread;
 use crate::wait::{PATIENCE, eventually};
 
 /// How gateways are to be started.
@@ -30,6 +31,8 @@ pub struct Setup {
 
 /// The bytes of the pipe that stderr is.
 const PIPE: usize = 4096;
+/// The name of the reader's thread.
+const READER: &str = "reader";
 /// By this variable a gateway is told which mechanisms to go without.
 const WITHOUT: &str = "TIDINGS_TEST_WITHOUT";
 
@@ -103,6 +106,7 @@ impl Setup {
             setup: self.clone(),
             public,
             admin,
+            stuck: Mutex::default(),
             process: Mutex::default(),
             log: Arc::default(),
             held: Arc::default(),
@@ -133,6 +137,8 @@ pub struct Gateway {
     setup: Setup,
     public: Port,
     admin: Port,
+    /// Its reader, while it is to stand still.
+    stuck: Mutex<Option<StoppedThread>>,
     process: Mutex<Option<Process>>,
     log: Arc<Mutex<Vec<String>>>,
     /// Whether nobody reads its log.
@@ -260,8 +266,24 @@ impl Gateway {
         }
     }
 
+    /// Stops its reader, and no other thread, as if it were stuck.
+    pub fn stop_reader(&self) {
+        let process = self.running().as_ref().expect("the gateway runs").id();
+        *self.stuck() = Some(StoppedThread::stop(process, READER));
+    }
+
+    /// Lets its reader go on.
+    pub fn continue_reader(&self) {
+        *self.stuck() = None;
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, Option<StoppedThread>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// SIGKILL.
     pub fn kill(&self) {
+        self.continue_reader();
         *self.running() = None;
     }
 

@@ -12,6 +12,7 @@
 //! | [`faults`] | the incidents of production, each with what shows that it is one, and what comes of them |
 //! | [`certificate`] | a certificate that is renewed, or broken |
 //! | [`hosts`] | names that lead where the test says |
+//! | [`stopped`] | a thread that stands still while its process runs |
 //! | [`network`], [`process`], [`port`], [`metrics`], [`wait`] | small parts of these |
 //!
 //! A harness panics when its own means fail: that is a failed test, with the reason in the message.
@@ -35,6 +36,7 @@ pub mod proxy;
 pub mod publish;
 pub mod record;
 pub mod sse;
+pub mod stopped;
 pub mod topology;
 pub mod wait;
 

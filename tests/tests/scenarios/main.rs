@@ -38,6 +38,7 @@ mod spread;
 mod staleness;
 mod store;
 mod storm;
+mod stuck_reader;
 mod subscriptions;
 mod tls;
 mod topics;
