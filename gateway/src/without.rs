@@ -20,6 +20,7 @@
 //! | `marks` | beacons leave no marks, so history that goes back goes unnoticed | `store/redis/client.rs` |
 //! | `foreign` | bytes of no publisher fail the whole read, over and over | `store/redis/answers.rs`, `reader/attach.rs` |
 //! | `log` | the thread that logs a line writes it itself | `log/mod.rs` |
+//! | `pulse` | the reader's sign of life comes from another thread, also while the reader is stuck | `reader/mod.rs` |
 
 use std::fmt;
 
@@ -47,10 +48,11 @@ pub enum Mechanism {
     Marks,
     Foreign,
     Log,
+    Pulse,
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Mechanism); 15] = [
+const NAMES: [(&str, Mechanism); 16] = [
     ("journal", Mechanism::Journal),
     ("beacon", Mechanism::Beacon),
     ("replay", Mechanism::Replay),
@@ -66,6 +68,7 @@ const NAMES: [(&str, Mechanism); 15] = [
     ("marks", Mechanism::Marks),
     ("foreign", Mechanism::Foreign),
     ("log", Mechanism::Log),
+    ("pulse", Mechanism::Pulse),
 ];
 
 /// The mechanisms that are switched off; by default, and always in a release, none.

@@ -117,6 +117,15 @@ const TURN: usize = 1_024;
 pub fn spawn(store: Store, options: ReaderOptions, metrics: Metrics) -> std::io::Result<ReaderHandle> {
     let status = Status::new(store.partitions());
     let (handle, commands) = ReaderHandle::new(status.clone());
+    if options.without.lacks(Mechanism::Pulse) {
+        let pulse = status.pulse().clone();
+        std::thread::spawn(move || {
+            loop {
+                pulse.beat(Instant::now());
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
         let _down = Down(status.clone());
