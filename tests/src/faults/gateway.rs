@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, Stage, Strikes, Twin};
+use super::{Fault, Kind, Stage, Strikes, Twin};
 use crate::wait::perhaps;
 
 /// What faults of gateways have in common.
@@ -35,6 +35,22 @@ pub const FAULTS: &[Fault] = &[
         layout: |layout| layout.setting("client-output-buffer-limit pubsub 256kb 0 0"),
         twin: Twin::without(&["journal"]),
         befall: |stage| Box::pin(frozen(stage)),
+        ..GATEWAY
+    },
+    Fault {
+        name: "gateway::reader_stuck",
+        incident: "The reader of a gateway hangs for good, until the orchestrator sees that it is not alive.",
+        kinds: &[Kind::Standalone, Kind::Cluster],
+        twin: Twin::without(&["pulse"]),
+        befall: |stage| Box::pin(reader_stuck(stage)),
+        ..GATEWAY
+    },
+    Fault {
+        name: "gateway::log_blocked",
+        incident: "The collector of a gateway's log hangs, and its stderr is a full pipe.",
+        kinds: &[Kind::Standalone, Kind::Cluster],
+        twin: Twin::without(&["log"]),
+        befall: |stage| Box::pin(log_blocked(stage)),
         ..GATEWAY
     },
 ];
@@ -75,4 +91,34 @@ async fn frozen(stage: &Stage) {
     stage.gateway().freeze();
     stage.overflow(stage.victim().await).await;
     stage.gateway().thaw();
+}
+
+/// The 30 s after which `/livez` fails, and what a busy machine takes.
+const DEAD_WITHIN: Duration = Duration::from_secs(45);
+
+/// As the liveness probe of Kubernetes does it: a gateway that is not alive is killed and replaced.
+async fn reader_stuck(stage: &Stage) {
+    let gateway = stage.gateway();
+    gateway.stop_reader();
+    let is_dead = async || gateway.admin_get("/livez").await.0 == 500;
+    perhaps(DEAD_WITHIN, is_dead).await;
+    if is_dead().await {
+        gateway.kill();
+        gateway.start().await;
+    }
+}
+
+/// Lines that are longer in all than the pipe, and what a reader of it has read in advance.
+const LOSSES: usize = 24;
+
+/// The log stays held: a gateway that waits for it never goes on.
+async fn log_blocked(stage: &Stage) {
+    stage.gateway().hold_log();
+    let victim = stage.victim().await;
+    for _ in 0..LOSSES {
+        // Another fault may have taken the server away.
+        let _ = victim.ask::<i64>("CLIENT", &["KILL", "TYPE", "pubsub"]).await;
+        perhaps(Duration::from_millis(500), async || stage.gateway().works().await).await;
+        stage.cast.more(5).await;
+    }
 }

@@ -221,10 +221,11 @@ impl Stage {
         self.ground.beside(self.target(), &self.cast.topics).await.into_iter().cloned().collect()
     }
 
-    /// Brings back all that is dead.
+    /// Brings back all that is dead, and reads the logs again that nobody read.
     pub async fn heal(&self) {
         self.ground.heal().await;
         for gateway in &self.gateways {
+            gateway.release_log();
             if !gateway.is_up() {
                 gateway.start().await;
             }
