@@ -1,5 +1,7 @@
 //! Joins, a step at a time.
 
+mod model;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
