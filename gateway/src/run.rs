@@ -84,6 +84,7 @@ pub async fn run(
         pause: PAUSE,
         recent_bytes: config.replay.recent as usize,
         addresses: config.limits.addresses,
+        waiting: config.limits.waiting,
         linger: config.replay.linger,
         spreads: config.stream.spread.clone(),
         without: config.without,

@@ -48,12 +48,14 @@ pub enum Limit {
     Streams,
     /// The addresses of this replica.
     Addresses,
+    /// The connections of this replica that wait to begin.
+    Waiting,
 }
 
 impl Limit {
     /// Every limit there is.
-    pub const ALL: [Limit; 6] =
-        [Self::Connections, Self::User, Self::Origin, Self::Rate, Self::Streams, Self::Addresses];
+    pub const ALL: [Limit; 7] =
+        [Self::Connections, Self::User, Self::Origin, Self::Rate, Self::Streams, Self::Addresses, Self::Waiting];
 
     /// Its word, as in `limits.connections`.
     pub fn as_str(self) -> &'static str {
@@ -64,6 +66,7 @@ impl Limit {
             Self::Rate => "rate",
             Self::Streams => "streams",
             Self::Addresses => "addresses",
+            Self::Waiting => "waiting",
         }
     }
 
@@ -76,6 +79,7 @@ impl Limit {
             Self::Rate => "more connections come than this gateway takes up in a second",
             Self::Streams => "this HTTP/2 connection has as many streams as it may",
             Self::Addresses => "there is no room for more addresses, or new ones come too fast",
+            Self::Waiting => "as many connections wait to begin as may",
         }
     }
 }

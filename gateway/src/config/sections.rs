@@ -205,6 +205,8 @@ pub struct Limits {
     pub topics: usize,
     /// The most addresses of this replica, those that linger included.
     pub addresses: usize,
+    /// The most connections of this replica that wait to begin.
+    pub waiting: usize,
 }
 
 /// Emptying this replica.
@@ -297,6 +299,7 @@ impl Default for Limits {
             streams: 100,
             topics: 100,
             addresses: 200_000,
+            waiting: 16_384,
         }
     }
 }

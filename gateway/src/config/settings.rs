@@ -117,6 +117,7 @@ settings! {
     "limits.streams" = limits.streams: Count(1..=10_000), "The most streams of one HTTP/2 connection; browsers open up to 100";
     "limits.topics" = limits.topics: Topics, "The most topics of one connection";
     "limits.addresses" = limits.addresses: Count(100..=10_000_000), "The most addresses that this replica follows or that linger; over it, those leave first that linger longest";
+    "limits.waiting" = limits.waiting: Count(16..=10_000_000), "The most connections of this replica that wait to begin: for history of the store, or for their turn to be sent what they missed";
     "drain.grace" = drain.grace: Span(ms(0), seconds(600)), "How long after SIGTERM the gateway is not ready but still serves";
     "drain.window" = drain.window: Span(ms(0), seconds(3600)), "After that, over how long its streams end, one by one; 0s is all at once";
     "demo.enabled" = demo.enabled: Switch, "Serve the demo page and its backend; by default only with memory://";

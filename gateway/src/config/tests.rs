@@ -105,6 +105,7 @@ fn every_bound_holds() {
         ("server.workers", "1", "0", "256", "257"),
         ("limits.streams", "1", "0", "10000", "10001"),
         ("limits.addresses", "100", "99", "10000000", "10000001"),
+        ("limits.waiting", "16", "15", "10000000", "10000001"),
         ("cors.origins", "", "null", "https://a.example,http://b.example:8000", "https://a.example, *"),
         ("store.partitions", "1", "0", "32", "33"),
         ("retention.events", "1", "0", "1000000", "1000001"),

@@ -15,6 +15,7 @@ pub(super) struct Connections {
     sockets: Gauge,
     silent_closed: Counter,
     connections: Gauge,
+    waiting: Gauge,
     follows: Gauge,
     addresses: Gauge,
     lingering: Gauge,
@@ -30,6 +31,11 @@ impl Connections {
             sockets: add(r, "sockets", "Open sockets of all listeners, those that have said nothing yet included"),
             silent_closed: add(r, "silent_closed", "Sockets that said nothing, closed as others needed their room"),
             connections: add(r, "connections", "Open streams and waiting polls"),
+            waiting: add(
+                r,
+                "connections_waiting",
+                "Connections that wait to begin: for history of the store, or for their turn to be sent what they missed",
+            ),
             follows: add(r, "follows", "Addresses that connections follow, each counted for each connection"),
             addresses: add(r, "addresses_followed", "Addresses that at least one connection follows"),
             lingering: add(
@@ -58,6 +64,11 @@ impl Metrics {
     /// Changes the number of open streams and waiting polls.
     pub fn add_connections(&self, change: i64) {
         self.0.connections.connections.inc_by(change);
+    }
+
+    /// Sets the number of connections that wait to begin.
+    pub fn set_connections_waiting(&self, count: i64) {
+        self.0.connections.waiting.set(count);
     }
 
     /// Changes the number of follows of all connections.

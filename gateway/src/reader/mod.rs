@@ -155,7 +155,7 @@ impl Reader {
             encoder,
             table: FollowTable::new(options.recent_bytes, options.linger),
             address_limit: AddressLimit::new(options.addresses, now),
-            joins: Joins::new(partitions, options.reads(), metrics.clone()),
+            joins: Joins::new(partitions, &options, metrics.clone()),
             routes: IndexMap::new(),
             outboxes: Outboxes::default(),
             status,
@@ -285,6 +285,7 @@ impl Reader {
         self.metrics.set_addresses_lingering(lingering as i64);
         self.address_limit.tidy(now);
         self.address_limit.log_refused(self.table.len());
+        self.joins.report(&self.metrics);
     }
 
     /// Ends the subscriptions of addresses that are not in the table any more.

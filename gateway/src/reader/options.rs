@@ -27,6 +27,8 @@ pub struct ReaderOptions {
     pub recent_bytes: usize,
     /// The most addresses that are followed or linger.
     pub addresses: usize,
+    /// The most joins that are under way.
+    pub waiting: usize,
     /// How long an address stays subscribed after the last connection left.
     pub linger: Duration,
     /// The spread of events that have none of their own.

@@ -77,6 +77,9 @@ pub enum Refusal {
     /// It would be over a limit; it may come back after this time.
     #[error("limits.{} is reached: {}; poll again later", .0.as_str(), .0.as_sentence())]
     Over(Limit, Duration),
+    /// It was over a limit that is looked at when its connection is open; it may come back after this time.
+    #[error("limits.addresses or limits.waiting is reached: there is no room for what you follow; poll again later")]
+    NoRoom(Duration),
     /// The store is away; it may come back after this time.
     #[error("the store is away for these addresses; poll again later")]
     Away(Duration),
@@ -92,8 +95,7 @@ impl Refusal {
     /// What a poll whose connection this gateway has ended is told, if it may come back after this time.
     pub fn of_goodbye(why: Goodbye, later: Duration) -> Self {
         match why {
-            // The only limit that is seen when the connection is open already.
-            Goodbye::Overload => Self::Over(Limit::Addresses, later),
+            Goodbye::Overload => Self::NoRoom(later),
             Goodbye::Store => Self::Away(later),
             Goodbye::Drain | Goodbye::MaxAge => Self::Ending,
         }

@@ -75,7 +75,7 @@ impl From<Refusal> for Problem {
         let problem = Self::new(problem::Kind::Unavailable, refusal.to_string());
         match refusal {
             Refusal::Request(error) => error.into(),
-            Refusal::Over(_, later) | Refusal::Away(later) => problem.after(later),
+            Refusal::Over(_, later) | Refusal::NoRoom(later) | Refusal::Away(later) => problem.after(later),
             Refusal::Ending | Refusal::Late(_) => problem,
         }
     }
@@ -133,15 +133,19 @@ mod tests {
             ("the store is away for these addresses; poll again later", "this gateway is about to end; ");
         let end = format!("{end}poll again, at another gateway if there is one");
         let of = |why| Refusal::of_goodbye(why, LATER);
-        let no_room = "there is no room for more addresses, or new ones come too fast";
         let table = [
             over(Limit::Connections, "this gateway has as many connections as it may"),
             over(Limit::User, "a user that you follow has as many connections as it may"),
             over(Limit::Origin, "as many connections come from your network address as may"),
             over(Limit::Rate, "more connections come than this gateway takes up in a second"),
             over(Limit::Streams, "this HTTP/2 connection has as many streams as it may"),
-            over(Limit::Addresses, no_room),
-            told(of(Goodbye::Overload), "5", &over(Limit::Addresses, no_room).2),
+            over(Limit::Addresses, "there is no room for more addresses, or new ones come too fast"),
+            over(Limit::Waiting, "as many connections wait to begin as may"),
+            told(
+                of(Goodbye::Overload),
+                "5",
+                "limits.addresses or limits.waiting is reached: there is no room for what you follow; poll again later",
+            ),
             told(of(Goodbye::Store), "5", store),
             told(Refusal::Away(LATER), "5", store),
             told(of(Goodbye::Drain), "1", &end),

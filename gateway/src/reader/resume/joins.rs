@@ -11,6 +11,7 @@ use super::past::{Crowded, Past};
 use super::plan::{self, Part, Plan};
 use super::running::{JoinEvent, ReadPart};
 use super::state::{ReadFailure, RunningJoin};
+use crate::admission::Limit;
 use crate::metrics::Resume;
 use crate::reader::Reader;
 use crate::reader::delivery::{Joined, Start};
@@ -51,19 +52,23 @@ impl Reader {
         let states = &self.states;
         let until = |part: &Part| Some((&states[part.partition.index()], part.awaited()?));
         let waits: Vec<(&PartitionState, Id)> = parts.iter().filter_map(until).collect();
+        let needs_share = waits.is_empty() && !parts.iter().all(Part::needs_nothing);
+        let lacks_share = needs_share && !join.take_share(self.joins.allowance());
+        if !lacks_share && parts.iter().all(Part::is_ready) {
+            return self.finish(join, parts);
+        }
+        if !join.take_permit(self.joins.limit()) {
+            return self.refuse_for_load(&join);
+        }
         if !waits.is_empty() {
             // Before anything is read: nothing could begin with that yet, and it would be read
             // again, over and over.
-            return self.joins.await_watermark(join, &waits, requests);
-        }
-        if !parts.iter().all(Part::needs_nothing) && !join.take_share(self.joins.allowance()) {
-            return self.joins.await_share(join, requests);
-        }
-        if parts.iter().any(|part| matches!(part.plan, Plan::Read(_))) {
+            self.joins.await_watermark(join, &waits, requests);
+        } else if lacks_share {
+            self.joins.await_share(join, requests);
+        } else {
             let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
             self.joins.read(join, parts, pending, requests);
-        } else {
-            self.finish(join, parts);
         }
     }
 
@@ -96,6 +101,14 @@ impl Reader {
     /// The store is away for this join: the connection is to come back later.
     pub(in crate::reader) fn turn_away(&mut self, (worker, connection): JoinKey) {
         self.outboxes.joined(worker, Joined { connection, starts: None }, None);
+    }
+
+    /// Too many joins are under way: the connection is to come back later.
+    fn refuse_for_load(&mut self, join: &RunningJoin) {
+        self.joins.note_refused();
+        self.metrics.add_refused(Limit::Waiting);
+        let (worker, connection) = join.key();
+        self.outboxes.refused(worker, connection);
     }
 
     /// The history of this partition cannot be read for a join: the connection is to come back

@@ -5,6 +5,7 @@
 
 mod allowance;
 mod join;
+mod join_limit;
 mod joins;
 mod past;
 mod plan;

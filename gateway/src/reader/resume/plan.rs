@@ -73,6 +73,11 @@ impl Part {
         }
     }
 
+    /// Whether nothing has to come or be read for it.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.plan, Plan::Ready(..))
+    }
+
     /// Whether it is ready, and nothing is replayed.
     pub fn needs_nothing(&self) -> bool {
         matches!(&self.plan, Plan::Ready(start, _) if start.replay.is_empty())

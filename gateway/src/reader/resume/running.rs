@@ -12,12 +12,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::allowance::Allowance;
 use super::join::JoinKey;
+use super::join_limit::JoinLimit;
 use super::past::Past;
 use super::plan::{Part, Plan};
-use super::reads::{ReadOptions, Reads, SharedRead, Wish};
+use super::reads::{Reads, SharedRead, Wish};
 use super::state::{ReadScope, RunningJoin};
 use super::watermark_beacons::WatermarkBeacons;
 use crate::metrics::{Metrics, Read};
+use crate::reader::ReaderOptions;
 use crate::reader::partition::PartitionState;
 use crate::reader::requests::{Answer, Requests};
 
@@ -25,6 +27,7 @@ use crate::reader::requests::{Answer, Requests};
 pub struct Joins {
     partitions: Partitions,
     running: HashMap<JoinKey, RunningJoin>,
+    limit: JoinLimit,
     allowance: Allowance,
     reads: Reads,
     watermark_beacons: WatermarkBeacons,
@@ -53,14 +56,31 @@ pub type ReadPart = (Part, Option<Rc<Past>>);
 
 impl Joins {
     /// None yet.
-    pub fn new(partitions: Partitions, options: ReadOptions, metrics: Metrics) -> Self {
+    pub fn new(partitions: Partitions, options: &ReaderOptions, metrics: Metrics) -> Self {
         Self {
             partitions,
             running: HashMap::new(),
-            allowance: Allowance::new(options.bytes),
-            reads: Reads::new(options, metrics),
+            limit: JoinLimit::new(options.waiting),
+            allowance: Allowance::new(options.replay_bytes),
+            reads: Reads::new(options.reads(), metrics),
             watermark_beacons: WatermarkBeacons::default(),
         }
+    }
+
+    /// How many may be under way.
+    pub fn limit(&self) -> &JoinLimit {
+        &self.limit
+    }
+
+    /// Notes that a connection was refused, as too many are under way.
+    pub fn note_refused(&mut self) {
+        self.limit.note_refused();
+    }
+
+    /// Tells how many are under way, and logs how many were refused.
+    pub fn report(&mut self, metrics: &Metrics) {
+        metrics.set_connections_waiting(self.limit.count() as i64);
+        self.limit.log_refused();
     }
 
     /// The allowance of replays.

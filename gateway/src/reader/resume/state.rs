@@ -17,7 +17,7 @@
 //!  └────┬─────┘  what was read does not do; more is read next
 //!       └─────▶ Joined
 //!
-//!  any ──▶ Refused: the store is away, or its history cannot be read
+//!  any ──▶ Refused: the store is away, its history cannot be read, or too many joins are under way
 //!  any ──▶ Cancelled: the connection left
 //! ```
 //!
@@ -30,6 +30,7 @@ use tokio_util::sync::DropGuard;
 
 use super::allowance::Allowance;
 use super::join::{Join, JoinKey};
+use super::join_limit::{JoinLimit, JoinPermit};
 
 /// How often a join waits for a watermark before all that it needs is read.
 const WAITS: u8 = 3;
@@ -83,6 +84,8 @@ pub enum ReadFailure {
 pub struct RunningJoin {
     request: Join,
     state: State,
+    /// Once it has had to wait, or to read.
+    permit: Option<JoinPermit>,
     scope: ReadScope,
     waits_left: u8,
     behind_left: u8,
@@ -92,7 +95,7 @@ impl RunningJoin {
     /// A join that is to be planned.
     pub fn new(request: Join) -> Self {
         let (state, scope) = (State::Planning(None), ReadScope::Missing);
-        Self { request, state, scope, waits_left: WAITS, behind_left: BEHIND }
+        Self { request, state, permit: None, scope, waits_left: WAITS, behind_left: BEHIND }
     }
 
     /// What was asked.
@@ -118,6 +121,14 @@ impl RunningJoin {
     /// Whether it may wait for a watermark.
     pub fn may_wait(&self) -> bool {
         self.waits_left > 0
+    }
+
+    /// Takes a permit to wait or to read if it has none. False if there are too many joins.
+    pub fn take_permit(&mut self, limit: &JoinLimit) -> bool {
+        if self.permit.is_none() {
+            self.permit = limit.try_acquire(self.request.origin());
+        }
+        self.permit.is_some()
     }
 
     /// Takes a share if it has none. False if none is free.

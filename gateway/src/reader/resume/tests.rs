@@ -3,7 +3,7 @@
 mod model;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tidings_shared::cursor::Place;
@@ -358,6 +358,37 @@ async fn a_join_whose_connection_left_waits_for_nothing() {
     let join = rig.join_of(key, &["a"], after(began));
     rig.reader.take_commands([Command::Join(join), Command::Cancel(0, key)].into_iter(), &mut rig.requests);
     assert_eq!(rig.reader.joins.len(), 0);
+}
+
+#[tokio::test]
+async fn joins_that_wait_are_bounded_and_the_newest_is_refused() {
+    let mut rig = Rig::new().await;
+    rig.join(&["a"], From::Now).await;
+    rig.limit_joins(16);
+    let ahead = ahead(&rig);
+    let keys: Vec<_> = (0..20).map(|_| rig.ask(&["a"], after(ahead))).collect();
+    let no_room = |handed: &[Delivery]| -> Vec<ConnectionKey> {
+        let refused = handed.iter().filter_map(|delivery| match delivery {
+            Delivery::NoRoom(key) => Some(*key),
+            _ => None,
+        });
+        refused.collect()
+    };
+    // All come from one origin, for which three quarters are there.
+    assert_eq!(no_room(&rig.handed()), keys[12..]);
+    let at_once = rig.ask(&["a"], From::Now);
+    assert!(rig.joined(at_once).is_some(), "whoever need not wait is not refused");
+    rig.reader.each_second(Instant::now(), &mut rig.requests);
+    assert_eq!(rig.metric("tidings_connections_waiting "), 12);
+    assert_eq!(rig.metric("tidings_refused_total{limit=\"waiting\"} "), 8);
+    // Each that ends makes room for one.
+    rig.reader.take_commands([Command::Cancel(0, keys[0])].into_iter(), &mut rig.requests);
+    let (next, over) = (rig.ask(&["a"], after(ahead)), rig.ask(&["a"], after(ahead)));
+    assert_eq!(no_room(&rig.handed()), [over]);
+    rig.settle().await;
+    assert!(rig.joined(next).is_some());
+    rig.reader.each_second(Instant::now(), &mut rig.requests);
+    assert_eq!(rig.metric("tidings_connections_waiting "), 0);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::metrics::Metrics;
 use crate::reader::delivery::{ConnectionKey, Delivery, Start};
 use crate::reader::requests::{Answer, Requests};
+use crate::reader::resume::Joins;
 use crate::reader::{Command, From, Join, Parcel, Reader, ReaderOptions, Status};
 use crate::spread::Spreads;
 use crate::store::{MemoryStore, Push, Session, Store};
@@ -55,6 +56,7 @@ impl Rig {
             pause: Duration::ZERO,
             recent_bytes,
             addresses: 200_000,
+            waiting: 1_000,
             linger: Duration::from_secs(30),
             spreads: Spreads::default(),
             without: Without::default(),
@@ -136,12 +138,22 @@ impl Rig {
         self.joined(key).unwrap().remove(0)
     }
 
+    /// Lets no more joins than these be under way.
+    pub fn limit_joins(&mut self, max: usize) {
+        self.reader.options.waiting = max;
+        let (partitions, options) = (self.reader.partitions, &self.reader.options);
+        self.reader.joins = Joins::new(partitions, options, self.metrics.clone());
+    }
+
+    /// The value of a metric, by its name and labels.
+    pub fn metric(&self, series: &str) -> u64 {
+        let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
+        self.metrics.render().lines().find_map(value).expect("the metric")
+    }
+
     /// How many reads joins have cost.
     pub fn reads(&self) -> u64 {
-        let reads = |kind| {
-            let name = format!("tidings_store_reads_total{{kind=\"{kind}\"}} ");
-            self.metrics.render().lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).unwrap()
-        };
+        let reads = |kind| self.metric(&format!("tidings_store_reads_total{{kind=\"{kind}\"}} "));
         reads("resume") + reads("attach")
     }
 

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -15,6 +14,8 @@ use crate::reader::partition::PartitionState;
 use crate::reader::tests::rig::recovered;
 use crate::store::Session;
 
+/// The most joins under way.
+const MAX_JOINS: usize = 16;
 const NAMES: [&str; 4] = ["a", "b", "@c", "d"];
 
 /// Small numbers choose among what there is.
@@ -102,7 +103,10 @@ fn any_op() -> impl Strategy<Value = Op> {
 enum End {
     Joined,
     Resynced,
+    /// The store is away.
     Refused,
+    /// There are too many.
+    NoRoom,
     Cancelled,
 }
 
@@ -123,7 +127,8 @@ struct World {
 impl World {
     fn new(partitions: u16) -> Self {
         let partitions = Partitions::new(partitions).unwrap();
-        let rig = now(Rig::with(partitions, 6, 400, 700));
+        let mut rig = now(Rig::with(partitions, 6, 400, 700));
+        rig.limit_joins(MAX_JOINS);
         let began = rig.reader.states.iter().map(|state| state.place.unwrap()).collect();
         let all = rig.reader.joins.allowance().left();
         let mut world =
@@ -162,6 +167,7 @@ impl World {
             Op::Lose => self.rig.store.lose_everything(),
         }
         self.note_ends();
+        assert!(self.rig.reader.joins.len() <= MAX_JOINS, "too many joins");
     }
 
     fn state(&mut self, which: u8) -> &mut PartitionState {
@@ -223,9 +229,10 @@ impl World {
                     let is_resynced = starts.iter().any(|start| !start.resync.is_empty());
                     self.end(connection, if is_resynced { End::Resynced } else { End::Joined });
                 }
-                Delivery::Joined(Joined { connection, starts: None }) | Delivery::NoRoom(connection) => {
+                Delivery::Joined(Joined { connection, starts: None }) => {
                     self.end(connection, End::Refused);
                 }
+                Delivery::NoRoom(connection) => self.end(connection, End::NoRoom),
                 _ => {}
             }
         }
@@ -282,6 +289,8 @@ impl World {
         let open: Vec<_> = self.joins.iter().filter(|key| !self.ends.contains_key(key)).collect();
         assert!(open.is_empty(), "{open:?} never ended");
         assert_eq!(self.rig.reader.joins.len(), 0, "no join is left");
+        self.rig.reader.each_second(Instant::now(), &mut self.rig.requests);
+        assert_eq!(self.rig.metric("tidings_connections_waiting "), 0, "none waits");
         assert_eq!(self.rig.reader.joins.allowance().left(), self.all, "all shares are back");
         self.ends
     }
@@ -322,5 +331,5 @@ fn every_join_ends_exactly_once() {
         Ok(())
     });
     result.unwrap();
-    assert_eq!(seen.into_inner().len(), 4, "joins end in each way");
+    assert_eq!(seen.into_inner().len(), 5, "joins end in each way");
 }
