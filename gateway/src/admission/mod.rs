@@ -19,7 +19,7 @@ use tidings_shared::Address;
 pub use self::origin::{Origin, Proxies};
 pub use self::pace::{Pace, Ticket, Turn};
 pub use self::places::{Place, Places};
-pub use self::sockets::{OpenSocket, SocketLimit};
+pub use self::sockets::{HeldSocket, OpenSocket, SocketLimit};
 use self::tally::Tally;
 
 /// The most connections of each kind. For users and origins 0 is no limit.

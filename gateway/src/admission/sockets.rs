@@ -49,13 +49,25 @@ struct Silent {
     told: Arc<Notify>,
 }
 
-/// A socket that is open, for as long as this lives.
+/// A socket that is open, for as long as this lives, and may be silent.
 #[derive(Debug)]
 pub struct OpenSocket {
-    limit: SocketLimit,
+    // First, so that it is not among the silent ones when it is not counted any more.
+    silent: Option<Silence>,
+    held: HeldSocket,
     origin: Option<Origin>,
-    /// What it is known by while it is silent.
-    silent: Option<(u64, Arc<Notify>)>,
+}
+
+/// A socket that is open, for as long as this lives, and counted. It is small, as there is one for each stream.
+#[derive(Debug)]
+pub struct HeldSocket(SocketLimit);
+
+/// The time for which a socket is silent.
+#[derive(Debug)]
+struct Silence {
+    limit: SocketLimit,
+    serial: u64,
+    told: Arc<Notify>,
 }
 
 /// The least number of silent sockets that an origin may have: browsers open some in advance.
@@ -90,10 +102,7 @@ impl SocketLimit {
     /// told to leave, perhaps this very one.
     pub fn open(&self, peer: Option<IpAddr>) -> OpenSocket {
         let origin = peer.filter(|peer| !self.0.proxies.trusts(*peer)).map(Origin::of);
-        self.0.metrics.add_sockets(1);
-        let mut socket = OpenSocket { limit: self.clone(), origin, silent: None };
-        self.lock().open += 1;
-        self.0.all.fetch_add(1, Ordering::Relaxed);
+        let mut socket = OpenSocket { silent: None, held: HeldSocket::new(self.clone()), origin };
         socket.fall_silent();
         socket
     }
@@ -136,9 +145,12 @@ impl State {
 impl OpenSocket {
     /// It has said something: it is not closed to make room.
     pub fn speak(&mut self) {
-        if let Some((serial, _)) = self.silent.take() {
-            self.limit.lock().remove(serial);
-        }
+        self.silent = None;
+    }
+
+    /// The same socket, which has said all that it will: it never waits for its client again.
+    pub fn into_held(self) -> HeldSocket {
+        self.held
     }
 
     /// It waits for its client again, which has asked for nothing.
@@ -147,8 +159,9 @@ impl OpenSocket {
             return;
         }
         let told = Arc::new(Notify::new());
-        let shared = &self.limit.0;
-        let mut state = self.limit.lock();
+        let limit = &self.held.0;
+        let shared = &limit.0;
+        let mut state = limit.lock();
         state.serial += 1;
         let serial = state.serial;
         state.silent.insert(serial, Silent { origin: self.origin, told: Arc::clone(&told) });
@@ -161,24 +174,38 @@ impl OpenSocket {
             shared.metrics.add_silent_closed();
         }
         drop(state);
-        self.silent = Some((serial, told));
+        self.silent = Some(Silence { limit: limit.clone(), serial, told });
     }
 
     /// Waits until it has to leave. Never, unless it is silent.
     pub async fn surplus(&self) {
         match &self.silent {
-            Some((_, told)) => told.notified().await,
+            Some(silence) => silence.told.notified().await,
             None => std::future::pending().await,
         }
     }
 }
 
-impl Drop for OpenSocket {
+impl HeldSocket {
+    fn new(limit: SocketLimit) -> Self {
+        limit.0.metrics.add_sockets(1);
+        limit.lock().open += 1;
+        limit.0.all.fetch_add(1, Ordering::Relaxed);
+        Self(limit)
+    }
+}
+
+impl Drop for HeldSocket {
     fn drop(&mut self) {
-        self.speak();
-        self.limit.lock().open -= 1;
-        self.limit.0.all.fetch_sub(1, Ordering::Relaxed);
-        self.limit.0.metrics.add_sockets(-1);
+        self.0.lock().open -= 1;
+        self.0.0.all.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.metrics.add_sockets(-1);
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.limit.lock().remove(self.serial);
     }
 }
 

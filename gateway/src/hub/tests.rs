@@ -396,3 +396,10 @@ fn no_heartbeat_while_the_reader_has_no_turn() {
     assert!(rig.hub.silent_partitions(start + 8 * second, Duration::ZERO).is_empty());
     assert!(beats(&mut rig));
 }
+
+/// There is one for each stream, for hours. Whoever lets it grow measures what that costs.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_connection_is_small() {
+    assert!(size_of::<Connection>() <= 304, "{}", size_of::<Connection>());
+}

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use actix_http::Protocol;
 use actix_service::{Service, ServiceFactory};
+use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -89,8 +90,8 @@ where
         let (gate, bounds, tls) = (self.gate.clone(), self.bounds, self.tls.clone());
         let (sockets, http) = (self.sockets.clone(), self.http.new_service(()));
         Box::pin(async move {
-            let (scratch, taken) = (Scratch::default(), Cell::new(0));
-            Ok(Lean { gate, bounds, sockets, tls, http: Rc::new(http.await?), scratch, taken })
+            let intake = Rc::new(Intake { gate, bounds, sockets, tls, scratch: Scratch::default() });
+            Ok(Lean { intake, http: Rc::new(http.await?), taken: Cell::new(0) })
         })
     }
 }
@@ -98,23 +99,33 @@ where
 /// A worker's service: takes connections.
 #[derive(Debug)]
 pub struct Lean<S> {
-    gate: Option<Gate>,
-    bounds: HeadBounds,
-    sockets: SocketLimit,
-    tls: Option<Tls>,
+    intake: Rc<Intake>,
     http: Rc<S>,
-    scratch: Scratch,
     /// Connections taken since others of the worker had their turn.
     taken: Cell<usize>,
 }
 
+/// What a connection needs as it begins. Connections share it.
+#[derive(Debug)]
+struct Intake {
+    gate: Option<Gate>,
+    bounds: HeadBounds,
+    sockets: SocketLimit,
+    tls: Option<Tls>,
+    scratch: Scratch,
+}
+
+/// All that is done for a connection from some moment on.
+type Served<E> = LocalBoxFuture<'static, Result<(), E>>;
+
 impl<S> Service<TcpStream> for Lean<S>
 where
     S: Service<Connection, Response = ()> + 'static,
+    S::Future: 'static,
 {
     type Response = ();
     type Error = S::Error;
-    type Future = LocalBoxFuture<'static, Result<(), S::Error>>;
+    type Future = Served<S::Error>;
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         if self.taken.get() >= TURN {
@@ -127,35 +138,38 @@ where
 
     fn call(&self, socket: TcpStream) -> Self::Future {
         self.taken.set(self.taken.get() + 1);
-        let (gate, bounds, tls) = (self.gate.clone(), self.bounds, self.tls.clone());
-        let (http, scratch, sockets) = (Rc::clone(&self.http), Rc::clone(&self.scratch), self.sockets.clone());
-        // Boxed one by one: a stream lives for hours, and must not hold the room that its beginning took, nor that of
-        // a connection of the HTTP server.
+        // Its own box, as a stream lives for hours and must not hold the room that its beginning took.
+        let begun: LocalBoxFuture<'_, _> = Box::pin(begin(socket, Rc::clone(&self.intake), Rc::clone(&self.http)));
         Box::pin(async move {
-            let peer = socket.peer_addr().ok();
-            let mut place = sockets.open(peer.map(|peer| peer.ip()));
-            let begun: LocalBoxFuture<'_, Begun> = Box::pin(async {
-                tokio::select! {
-                    biased;
-                    () = place.surplus() => Begun::Gone,
-                    begun = begin(socket, peer, gate, bounds, tls) => begun,
-                }
-            });
-            match begun.await {
-                Begun::Stream(socket, stream, manner) => {
-                    place.speak();
-                    Writer::new(socket, stream, manner, scratch).await;
-                    Ok(())
-                }
-                Begun::Other(io, protocol, since) => {
-                    let connection = Connection { io, protocol, peer, since, socket: place };
-                    let served: LocalBoxFuture<'_, _> = Box::pin(http.call(connection));
-                    drop(http);
-                    served.await
-                }
-                Begun::Gone => Ok(()),
-            }
+            let served = begun.await;
+            served.await
         })
+    }
+}
+
+/// Learns what a connection asks for. What is done for it then is in a box of its own size.
+async fn begin<S>(socket: TcpStream, intake: Rc<Intake>, http: Rc<S>) -> Served<S::Error>
+where
+    S: Service<Connection, Response = ()> + 'static,
+    S::Future: 'static,
+{
+    let peer = socket.peer_addr().ok();
+    let mut place = intake.sockets.open(peer.map(|peer| peer.ip()));
+    let begun = tokio::select! {
+        biased;
+        () = place.surplus() => Begun::Gone,
+        begun = learn(socket, peer, &intake) => begun,
+    };
+    match begun {
+        Begun::Stream(socket, stream, manner) => {
+            place.speak();
+            let writer = Writer::new((socket, place.into_held()), stream, manner, Rc::clone(&intake.scratch));
+            Box::pin(writer.map(Ok))
+        }
+        Begun::Other(io, protocol, since) => {
+            Box::pin(http.call(Connection { io, protocol, peer, since, socket: place }))
+        }
+        Begun::Gone => Box::pin(std::future::ready(Ok(()))),
     }
 }
 
@@ -166,15 +180,9 @@ enum Begun {
     Gone,
 }
 
-async fn begin(
-    socket: TcpStream,
-    peer: Option<SocketAddr>,
-    gate: Option<Gate>,
-    bounds: HeadBounds,
-    tls: Option<Tls>,
-) -> Begun {
+async fn learn(socket: TcpStream, peer: Option<SocketAddr>, intake: &Intake) -> Begun {
     let _delays_nothing = socket.set_nodelay(true);
-    if let Some(tls) = tls {
+    if let Some(tls) = &intake.tls {
         return match tls.accept(socket).await {
             Ok(stream) => {
                 let protocol = if tls::is_http2(&stream) { Protocol::Http2 } else { Protocol::Http1 };
@@ -187,8 +195,8 @@ async fn begin(
         };
     }
     let (mut seen, since) = (Vec::new(), Instant::now());
-    let first = match &gate {
-        Some(gate) => timeout(HEAD, read_head(&socket, &mut seen, gate, bounds)).await,
+    let first = match &intake.gate {
+        Some(gate) => timeout(HEAD, read_head(&socket, &mut seen, gate, intake.bounds)).await,
         None => Ok(Ok(First::Other(Protocol::Http1))),
     };
     let first = match first {

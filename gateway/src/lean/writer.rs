@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::head::Manner;
 use super::socket::{Scratch, Socket};
+use crate::admission::HeldSocket;
 use crate::cors::Grant;
 use crate::hub::{Filled, OpenConnection, Outlet};
 use crate::stream::{HEADERS, LAST_BYTES, Stream};
@@ -23,13 +24,14 @@ pub struct Writer {
     // First, so that the hub has forgotten the socket when this closes it.
     connection: OpenConnection,
     socket: Rc<Socket>,
+    _held: HeldSocket,
     /// Runs once all is written, until the cut.
     cut: Option<Pin<Box<Sleep>>>,
 }
 
 impl Writer {
-    /// The writer of `stream`; `tcp` has read the request.
-    pub fn new(tcp: TcpStream, stream: Stream, manner: Manner, scratch: Scratch) -> Self {
+    /// The writer of `stream`; `tcp` has read the request, and is counted for as long as `held` lives.
+    pub fn new((tcp, held): (TcpStream, HeldSocket), stream: Stream, manner: Manner, scratch: Scratch) -> Self {
         let Stream { connection, first, grant } = stream;
         let mut begin = head(&grant, manner).into_bytes();
         if let Some(first) = first {
@@ -40,7 +42,7 @@ impl Writer {
         let socket = Rc::new(Socket::new(tcp, begin, scratch));
         let outlet: Rc<dyn Outlet> = Rc::clone(&socket) as Rc<dyn Outlet>;
         connection.attach(outlet);
-        Self { connection, socket, cut: None }
+        Self { connection, socket, _held: held, cut: None }
     }
 
     /// Writes what there is. Ready when there is nothing left to come.
@@ -85,4 +87,16 @@ fn head(grant: &Grant, manner: Manner) -> String {
     }
     let _written = write!(head, "date: {}\r\n\r\n", httpdate::fmt_http_date(SystemTime::now()));
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is one for each stream, for hours. Whoever lets it grow measures what that costs.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_stream_holds_little_outside_its_hub() {
+        assert!(size_of::<Writer>() <= 120, "{}", size_of::<Writer>());
+    }
 }
