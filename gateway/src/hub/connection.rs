@@ -265,9 +265,12 @@ impl Connection {
 
     /// Ends it, after all that waits and a goodbye. What it holds back stays behind, and its cursor with it: the connection
     /// that comes next gets that as replay.
-    pub fn end(&mut self, why: Goodbye, delay: Duration) {
+    pub fn end(&mut self, why: Goodbye, delay: Duration, stats: &mut Stats) {
         if self.is_ending() {
             return;
+        }
+        if self.is_live() {
+            stats.ended(why);
         }
         if self.queue.is_empty() && self.is_joining() {
             // A refusal is one block, which has a `retry:` of its own.

@@ -274,10 +274,10 @@ impl Hub {
             return;
         }
         let mut shared: Option<(String, Bytes)> = None;
-        let Self { connections, watermarks, options, .. } = self;
+        let Self { connections, watermarks, options, stats, .. } = self;
         for (_, connection) in connections.iter_mut().filter(|(slot, _)| slot % shares == share) {
             if connection.grow_old() {
-                connection.end(Goodbye::MaxAge, control::retry_delay(options.retry));
+                connection.end(Goodbye::MaxAge, control::retry_delay(options.retry), stats);
             }
             connection.tick(watermarks, |cursor| match &shared {
                 Some((known, frame)) if *known == cursor => frame.clone(),
@@ -292,9 +292,15 @@ impl Hub {
 
     /// Ends a connection, with a reason and a delay of its own after which it comes back, to another gateway if there is one.
     pub fn goodbye(&mut self, key: ConnectionKey, why: Goodbye) {
-        let delay = control::retry_delay(self.options.retry);
-        if let Some(connection) = self.get(key) {
-            connection.end(why, delay);
+        self.end(key, why, self.options.retry);
+    }
+
+    /// Ends a connection, which comes back after `base` and its jitter.
+    fn end(&mut self, key: ConnectionKey, why: Goodbye, base: Duration) {
+        let Self { connections, stats, .. } = self;
+        let connection = connections.get_mut(key.slot as usize).filter(|known| known.serial == key.serial);
+        if let Some(connection) = connection {
+            connection.end(why, control::retry_delay(base), stats);
         }
     }
 
@@ -305,21 +311,14 @@ impl Hub {
 
     /// Refuses a connection, as this gateway has no room for it.
     fn refuse_for_load(&mut self, key: ConnectionKey) {
-        let delay = control::retry_delay(self.options.retry * control::OVERLOAD_RETRIES);
-        if let Some(connection) = self.get(key) {
-            connection.end(Goodbye::Overload, delay);
-        }
+        self.end(key, Goodbye::Overload, self.options.retry * control::OVERLOAD_RETRIES);
     }
 
     /// Refuses a connection, as the store is away for it.
     fn refuse_for_store(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key.slot as usize).filter(|known| known.serial == key.serial)
-        else {
-            return;
-        };
-        let outage = self.outages.of(&connection.follow.addresses).unwrap_or_default();
-        let base = control::outage_retry(self.options.retry, outage);
-        connection.end(Goodbye::Store, control::retry_delay(base));
+        let addresses = self.get(key).map(|connection| Arc::clone(&connection.follow.addresses));
+        let outage = addresses.and_then(|addresses| self.outages.of(&addresses)).unwrap_or_default();
+        self.end(key, Goodbye::Store, control::outage_retry(self.options.retry, outage));
     }
 
     /// How long the store has been away for who follows these addresses. `None` if it is there for all of them.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::control::Reason;
+use crate::control::{Goodbye, Reason};
 
 /// What a worker counted since it was last asked.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Stats {
     pub coalesced: u64,
     /// Addresses that connections were told to refetch, by reason.
     pub resyncs: [u64; Reason::ALL.len()],
+    /// Connections that were ended after they had their place, by reason.
+    pub ended: [u64; Goodbye::ALL.len()],
     /// From the id of each event, which is the store's clock at publishing, to the end of its dispatch.
     pub latencies: Vec<Duration>,
 }
@@ -23,6 +25,13 @@ impl Stats {
         let mut latencies = std::mem::take(&mut self.latencies);
         latencies.clear();
         *self = Self { latencies, ..Self::default() };
+    }
+
+    /// Counts a connection that was ended.
+    pub fn ended(&mut self, why: Goodbye) {
+        if let Some(at) = Goodbye::ALL.iter().position(|known| *known == why) {
+            self.ended[at] += 1;
+        }
     }
 
     /// Counts resyncs.

@@ -397,6 +397,25 @@ fn no_heartbeat_while_the_reader_has_no_turn() {
     assert!(beats(&mut rig));
 }
 
+#[test]
+fn what_ends_is_counted_by_reason_and_what_is_refused_is_not() {
+    let mut rig = Rig::new(1, 1_000);
+    rig.hub.options.max_age = Duration::from_millis(1);
+    let [old, stale, drained] = [(); 3].map(|()| rig.live(&["a"]));
+    let _joining = rig.join(&["a"]);
+    rig.hub.last(old);
+    rig.hub.tick(0, 1);
+    let all = rig.partitions.all().collect();
+    (0..2).for_each(|_| rig.hub.end_if_stale(stale, all));
+    let _refused = rig.join(&["a"]);
+    rig.hub.drain();
+    let mut stats = Stats::default();
+    rig.hub.swap_stats(&mut stats);
+    let count = |why| stats.ended[Goodbye::ALL.iter().position(|known| *known == why).unwrap()];
+    assert_eq!([Goodbye::MaxAge, Goodbye::Store, Goodbye::Drain, Goodbye::Overload].map(count), [1, 1, 1, 0]);
+    assert!(rig.read(drained).ends_with(&[Saw::Event("tidings.goodbye"), Saw::End]));
+}
+
 /// There is one for each stream, for hours. Whoever lets it grow measures what that costs.
 #[test]
 #[cfg(target_pointer_width = "64")]

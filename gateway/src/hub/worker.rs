@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::wheel::TICK;
 use super::{Hub, SharedHub, Size, Stats, Told, drain, staleness, turn};
-use crate::control::Reason;
+use crate::control::{Goodbye, Reason};
 use crate::metrics::Metrics;
 use crate::reader::{Parcel, ReaderHandle};
 
@@ -120,6 +120,9 @@ fn report(hub: &SharedHub, metrics: &Metrics, counted: &mut Size, stats: &mut St
     metrics.add_frames_coalesced(stats.coalesced);
     for (reason, count) in Reason::ALL.into_iter().zip(stats.resyncs).filter(|(_, count)| *count > 0) {
         metrics.add_resyncs(reason, count);
+    }
+    for (why, count) in Goodbye::ALL.into_iter().zip(stats.ended).filter(|(_, count)| *count > 0) {
+        metrics.add_ended(why, count);
     }
     for latency in &stats.latencies {
         metrics.observe_publish_to_dispatch(*latency);

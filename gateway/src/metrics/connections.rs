@@ -8,6 +8,7 @@ use super::Metrics;
 use super::families::{Counts, add, bump, counts};
 use super::labels::{Connect, Resume};
 use crate::admission::Limit;
+use crate::control::Goodbye;
 
 /// Those of connections.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) struct Connections {
     connects: Counts,
     refused: Counts,
     resumes: Counts,
+    ended: Counts,
 }
 
 impl Connections {
@@ -46,6 +48,11 @@ impl Connections {
             connects: counts::<Connect>(r, "connects", "Connections that were accepted"),
             refused: counts::<Limit>(r, "refused", "Connections over a limit, told to come back later"),
             resumes: counts::<Resume>(r, "resumes", "Connections that came with a cursor, by what served them"),
+            ended: counts::<Goodbye>(
+                r,
+                "ended",
+                "Streams and waiting polls that this gateway ended, to be taken up again",
+            ),
         }
     }
 }
@@ -94,6 +101,11 @@ impl Metrics {
     /// Adds a connection that was over a limit.
     pub fn add_refused(&self, limit: Limit) {
         bump(&self.0.connections.refused, limit, 1);
+    }
+
+    /// Adds connections that this gateway ended after they had begun.
+    pub fn add_ended(&self, why: Goodbye, count: u64) {
+        bump(&self.0.connections.ended, why, count);
     }
 
     /// Adds a connection that came with a cursor.

@@ -1,7 +1,7 @@
 //! The labels of the metrics: every value that a label can have.
 
 use crate::admission::Limit;
-use crate::control::Reason;
+use crate::control::{Goodbye, Reason};
 
 /// A label whose values are all known, so that each has its series, at 0, before anything happens.
 pub(super) trait Label: Copy + 'static {
@@ -90,6 +90,16 @@ labels! {
 impl Label for Limit {
     const NAME: &'static str = "limit";
     const ALL: &'static [Self] = &Self::ALL;
+
+    fn text(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Label for Goodbye {
+    const NAME: &'static str = "reason";
+    /// One that is over a limit has not begun, and is counted as refused.
+    const ALL: &'static [Self] = &[Self::Drain, Self::MaxAge, Self::Store];
 
     fn text(self) -> &'static str {
         self.as_str()

@@ -6,7 +6,7 @@ use tidings_shared::Partitions;
 
 use super::*;
 use crate::admission::Limit;
-use crate::control::Reason;
+use crate::control::{Goodbye, Reason};
 
 /// The value of a series.
 fn value(metrics: &Metrics, series: &str) -> Option<String> {
@@ -33,6 +33,9 @@ fn known_series_are_there_before_anything_happens() {
         "connects_total{kind=\"poll\"}",
         "refused_total{limit=\"connections\"}",
         "refused_total{limit=\"rate\"}",
+        "ended_total{reason=\"drain\"}",
+        "ended_total{reason=\"max-age\"}",
+        "ended_total{reason=\"store\"}",
         "resumes_total{source=\"memory\"}",
         "resumes_total{source=\"store\"}",
         "resumes_total{source=\"none\"}",
@@ -74,6 +77,7 @@ fn each_method_feeds_its_series() {
     fed.add_resyncs(Reason::HistoryLost, 3);
     fed.add_connect(Connect::Poll);
     fed.add_refused(Limit::User);
+    fed.add_ended(Goodbye::Store, 3);
     fed.add_resume(Resume::Memory);
     fed.add_store_reads(Read::Resume, 2);
     fed.add_publishes(Publish::Duplicate, 6);
@@ -99,6 +103,7 @@ fn each_method_feeds_its_series() {
         ("resyncs_total{reason=\"history-lost\"}", "3"),
         ("connects_total{kind=\"poll\"}", "1"),
         ("refused_total{limit=\"user\"}", "1"),
+        ("ended_total{reason=\"store\"}", "3"),
         ("resumes_total{source=\"memory\"}", "1"),
         ("store_reads_total{kind=\"resume\"}", "2"),
         ("publish_total{outcome=\"duplicate\"}", "6"),

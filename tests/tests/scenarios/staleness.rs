@@ -116,6 +116,8 @@ async fn a_stream_ends_when_the_store_was_away_for_too_long() {
     for client in &clients {
         client.record().until("is sent away", PATIENCE, |record| record.count(is_store_goodbye) > 0).await;
     }
+    let ended = async || stage.gateways[0].metrics().await.sum("tidings_ended_total", &[("reason", "store")]);
+    eventually("both are counted", PATIENCE, async || ended().await == 2.0).await;
     let missed = stage.source.publish(&["a"]).await;
     stage.links[0].accept();
     for client in &clients {
