@@ -13,7 +13,7 @@ use tidings_shared::store_url::{Login, Secret, Server};
 
 use super::peer::{Peer, first_of, resolve};
 use super::refusal::Refusal;
-use super::tls::TlsFiles;
+use super::tls::TlsReader;
 use super::verdict::Verdict;
 use crate::{Error, ErrorKind};
 
@@ -22,7 +22,7 @@ pub(super) struct Access {
     pub(super) login: Login,
     pub(super) database: u16,
     /// The files of TLS, if it is to be used.
-    pub(super) tls: Option<TlsFiles>,
+    pub(super) tls: Option<TlsReader>,
 }
 
 /// What a server said or did, which it was, and to which command.
@@ -95,7 +95,7 @@ impl Access {
         config: &AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, Error> {
         let server = peer.server();
-        let client = self.client(server, protocol, 0)?;
+        let client = self.client(server, protocol, 0).await?;
         let config = peer.pin(config.clone());
         let connected = client.get_multiplexed_async_connection_with_config(&config).await;
         let first = if protocol.supports_resp3() { "HELLO" } else { "connecting" };
@@ -144,12 +144,12 @@ impl Access {
     }
 
     /// A client that does all of the login by itself, for a pool of connections.
-    pub(super) fn pool_client(&self, server: &Server) -> Result<Client, Error> {
-        self.client(server, ProtocolVersion::RESP3, self.database)
+    pub(super) async fn pool_client(&self, server: &Server) -> Result<Client, Error> {
+        self.client(server, ProtocolVersion::RESP3, self.database).await
     }
 
     /// A client of the server, with the certificates as their files are now.
-    fn client(&self, server: &Server, protocol: ProtocolVersion, database: u16) -> Result<Client, Error> {
+    async fn client(&self, server: &Server, protocol: ProtocolVersion, database: u16) -> Result<Client, Error> {
         // A user with few rights may not tell the library's name, and each try would stand in the server's ACL LOG.
         let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
         let mut settings = settings.set_protocol(protocol).set_db(i64::from(database));
@@ -173,7 +173,7 @@ impl Access {
         match &self.tls {
             Some(files) => {
                 choose_crypto();
-                let certificates = files.read().map_err(|error| Error::new(ErrorKind::InvalidTls, error))?;
+                let certificates = files.read().await?;
                 Client::build_with_tls(info, certificates).map_err(wrong)
             }
             None => Client::open(info).map_err(wrong),

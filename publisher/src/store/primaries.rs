@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::access::Access;
 use super::map::Map;
 use super::peer::{Peer, resolve};
-use super::tls::TlsFiles;
+use super::tls::{TlsFiles, TlsReader};
 use super::{cluster, sentinel};
 use crate::renewed::Renewed;
 use crate::{Error, ErrorKind};
@@ -61,7 +61,7 @@ impl Primaries {
     /// `timeout`.
     pub fn new(url: &RedisUrl, tls: TlsFiles, timeout: Duration) -> Result<Self, Error> {
         tls.check(url.tls).map_err(|error| Error::new(ErrorKind::InvalidTls, error))?;
-        let tls = url.tls.then_some(tls);
+        let tls = url.tls.then(|| TlsReader::new(tls));
         let login = match &url.topology {
             Topology::Sentinel { login, .. } => login.clone(),
             _ => Default::default(),
@@ -157,8 +157,8 @@ impl Primaries {
 
     /// A client for a pool of connections to a server that keeps data. It speaks RESP3, and nobody
     /// makes sure that the server is a primary.
-    pub fn pool_client(&self, server: &Server) -> Result<Client, Error> {
-        self.inner.access.pool_client(server)
+    pub async fn pool_client(&self, server: &Server) -> Result<Client, Error> {
+        self.inner.access.pool_client(server).await
     }
 
     /// Whether the name of this peer decides which server it is. In a cluster and behind sentinels

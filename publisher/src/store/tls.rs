@@ -2,10 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redis::{ClientTlsConfig, TlsCertificates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::{Error, ErrorKind};
 
 /// Files in PEM form for the connections of a `rediss` URL; each may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,9 +63,8 @@ impl TlsFiles {
         self.read().map(drop)
     }
 
-    /// Reads the files as they are now, so that a renewed certificate is taken with the next connection. They are small
-    /// and local, and connections rare, so this may block.
-    pub(super) fn read(&self) -> Result<TlsCertificates, WrongTls> {
+    /// Reads the files as they are now. Blocks for as long as their file system takes.
+    fn read(&self) -> Result<TlsCertificates, WrongTls> {
         let root_cert = self.ca.as_deref().map(certificates).transpose()?;
         let client_tls = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
@@ -71,6 +74,43 @@ impl TlsFiles {
             _ => return Err(WrongTls::Half),
         };
         Ok(TlsCertificates { client_tls, root_cert })
+    }
+}
+
+/// Reads the files again for each connection, so that the next one takes a renewed certificate. A clone shares the turn.
+///
+/// A file system that hangs must not take the caller's thread along: a gateway's reader would stop. The thread that
+/// reads is no task of the runtime, which would wait for it when it ends.
+#[derive(Debug, Clone)]
+pub(super) struct TlsReader {
+    files: TlsFiles,
+    /// One read at a time: those that never end cost one thread.
+    turn: Arc<Semaphore>,
+}
+
+impl TlsReader {
+    pub(super) fn new(files: TlsFiles) -> Self {
+        Self { files, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Reads the files as they are now. May never end: the caller has a time-out.
+    pub(super) async fn read(&self) -> Result<TlsCertificates, Error> {
+        let failed = |what: String| {
+            let sentence = format!("cannot read the files of TLS: {what}; retry later");
+            Error::told(ErrorKind::Unavailable, sentence)
+        };
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.map_err(|error| failed(error.to_string()))?;
+        let (files, (sender, receiver)) = (self.files.clone(), oneshot::channel());
+        let read = move || {
+            let certificates = files.read();
+            drop(turn);
+            let _caller_gave_up = sender.send(certificates);
+        };
+        let thread = std::thread::Builder::new().name("tls-files".to_owned());
+        thread.spawn(read).map_err(|error| failed(error.to_string()))?;
+        let certificates = receiver.await.map_err(|error| failed(error.to_string()))?;
+        certificates.map_err(|error| Error::new(ErrorKind::InvalidTls, error))
     }
 }
 
@@ -103,6 +143,11 @@ fn read(path: &Path) -> Result<Vec<u8>, WrongTls> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -128,5 +173,27 @@ mod tests {
         let key = file("key.pem", &made.signing_key.serialize_pem());
         let read = TlsFiles { ca: cert.clone(), cert, key }.read().unwrap();
         assert!(read.root_cert.is_some() && read.client_tls.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_for_long_holds_up_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        // To open a pipe waits for somebody who writes, as a mount that hangs waits for its server.
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let reader = TlsReader::new(TlsFiles { ca: Some(path.clone()), ..Default::default() });
+        for _ in 0..3 {
+            // On the only thread of this runtime: it would not come to the time-out.
+            assert!(timeout(Duration::from_millis(50), reader.read()).await.is_err());
+        }
+        let made = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let (pem, pipe) = (made.cert.pem(), path.clone());
+        // There is one who reads, from the first time. Later ones read a file.
+        let write =
+            move || std::fs::write(&pipe, &pem).and_then(|()| std::fs::remove_file(&pipe)).map(|()| (pem, pipe));
+        let (pem, path) = tokio::task::spawn_blocking(write).await.unwrap().unwrap();
+        std::fs::write(path, pem).unwrap();
+        let read = timeout(Duration::from_secs(60), reader.read()).await.expect("its turn comes");
+        assert!(read.unwrap().root_cert.is_some());
     }
 }

@@ -18,8 +18,12 @@ pub(super) struct Backfills {
 impl Backfills {
     /// Connections to `peer`, without opening one yet. Always at its address, not only by its name: another address
     /// may be another server.
-    pub(super) fn new(primaries: &Primaries, peer: &Peer, config: AsyncConnectionConfig) -> Result<Self, StoreError> {
-        let client = primaries.pool_client(peer.server());
+    pub(super) async fn new(
+        primaries: &Primaries,
+        peer: &Peer,
+        config: AsyncConnectionConfig,
+    ) -> Result<Self, StoreError> {
+        let client = primaries.pool_client(peer.server()).await;
         let client = client.map_err(|error| StoreError::new(CONNECTING, error))?;
         let failed = |error: RedisError| StoreError::new(CONNECTING, failure(peer.server(), error));
         let manager = Manager::new_with_config(client.get_connection_info().clone(), peer.pin(config));

@@ -79,7 +79,7 @@ impl Node {
         let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut requests).await.map_err(failed)?;
         let run: String = info.get("run_id").ok_or_else(|| StoreError::new(what, "INFO tells no run_id"))?;
         let replid: String = info.get("master_replid").unwrap_or_default();
-        let backfills = Backfills::new(primaries, &peer, config)?;
+        let backfills = Backfills::new(primaries, &peer, config).await?;
         Ok(Self {
             server: server.clone(),
             peer,
