@@ -26,7 +26,7 @@ use crate::store::{MemoryStore, RedisOptions, RedisStore, Store};
 use crate::stream::StreamLimits;
 use crate::supervision::RunningServers;
 use crate::tls::Tls;
-use crate::without;
+use crate::without::{self, Mechanism};
 
 /// How long what the demo published last may take to reach Redis when the gateway ends.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -128,6 +128,7 @@ pub async fn run(
         others.push(("probe.listen", server::probe(listener, parts.clone(), http.clone())?));
     }
     let tls = open_tls(&config, &parts.metrics, &reload)?;
+    let (mut servers, failures) = RunningServers::new();
     let public_server = server::public(
         Public {
             listener: listeners.public,
@@ -136,17 +137,27 @@ pub async fn run(
             http,
             tls,
             board,
+            failures,
+            without: config.without,
         },
         parts,
         hub,
     )?;
     let public_handle = public_server.handle();
     let other_handles: Vec<_> = others.iter().map(|(_, server)| server.handle()).collect();
-    let mut servers = RunningServers::default();
     for (setting, server) in iter::once(("server.listen", public_server)).chain(others) {
         servers.run(setting, server);
     }
     announce(&config, &gateway, &addresses);
+    if config.without.lacks(Mechanism::Listener) {
+        let (handle, admission) = (public_handle.clone(), admission.clone());
+        actix_web::rt::spawn(async move {
+            while admission.connections() == 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+            handle.stop(false).await;
+        });
+    }
 
     tokio::select! {
         () = told_to_end() => {}
@@ -175,10 +186,13 @@ pub async fn run(
     Ok(())
 }
 
+/// How often it is looked whether there are connections.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Waits until all connections have left.
 async fn emptied(admission: &Admission) {
     while admission.connections() > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 

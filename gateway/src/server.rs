@@ -22,7 +22,7 @@ use crate::demo::{self, Board};
 use crate::files;
 use crate::http1::Http1Options;
 use crate::http2::{Http2Options, HttpFactory, HttpOptions};
-use crate::hub::{self, HubOptions};
+use crate::hub::{self, HubLinks, HubOptions};
 use crate::lean::LeanFactory;
 use crate::metrics::Metrics;
 use crate::problem;
@@ -30,7 +30,9 @@ use crate::reader::ReaderHandle;
 use crate::request::{HostNames, HostRule, guard_hosts};
 use crate::store::Store;
 use crate::stream::{self, Gate, StreamLimits};
+use crate::supervision::FailureReports;
 use crate::tls::Tls;
+use crate::without::Without;
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -114,11 +116,15 @@ pub struct Public {
     pub tls: Option<Tls>,
     /// The demo, if it is to serve that.
     pub board: Option<Data<Board>>,
+    /// Where its workers report that they cannot go on.
+    pub failures: FailureReports,
+    /// What tests switch off.
+    pub without: Without,
 }
 
 /// The public listener: streams and polls.
 pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<Server> {
-    let Public { listener, workers, streams, http, tls, board } = public;
+    let Public { listener, workers, streams, http, tls, board, failures, without } = public;
     give_up_after(hub.heartbeat.mul_f64(PATIENCE), &listener)?;
     let builder = Server::build()
         .workers(workers)
@@ -132,8 +138,10 @@ pub fn public(public: Public, parts: Parts, hub: HubOptions) -> std::io::Result<
     let http2 = Http2Options { head, streams, ping: heartbeat, drain: drain.clone() };
     let options = HttpOptions { http1: http, http2 };
     let sockets = parts.sockets.clone();
+    let (reader, metrics) = (parts.reader.clone(), parts.metrics.clone());
+    let links = HubLinks { reader, metrics, drain, failures, without };
     let worker = move || {
-        let hub = hub::spawn(&parts.reader, parts.partitions, hub.clone(), parts.metrics.clone(), drain.clone());
+        let hub = hub::spawn(links.clone(), parts.partitions, hub.clone());
         let gate = Gate::new(hub, parts.partitions, parts.limits.clone(), parts.origins.clone(), parts.metrics.clone());
         let app = app(&|cfg| configure(cfg, &parts, gate.clone(), board.clone()));
         LeanFactory::new(Some(gate.clone()), head, sockets.clone(), tls.clone(), HttpFactory::new(app, options.clone()))

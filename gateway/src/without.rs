@@ -21,6 +21,9 @@
 //! | `foreign` | bytes of no publisher fail the whole read, over and over | `store/redis/answers.rs`, `reader/attach.rs` |
 //! | `log` | the thread that logs a line writes it itself | `log/mod.rs` |
 //! | `pulse` | the reader's sign of life comes from another thread, also while the reader is stuck | `reader/mod.rs` |
+//! | `reader` | the reader panics when a connection joins | `reader/commands.rs` |
+//! | `hub` | the task that feeds a hub panics at the first delivery | `hub/worker.rs` |
+//! | `listener` | the public server ends when there is a connection | `run.rs` |
 
 use std::fmt;
 
@@ -49,10 +52,13 @@ pub enum Mechanism {
     Foreign,
     Log,
     Pulse,
+    Reader,
+    Hub,
+    Listener,
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Mechanism); 16] = [
+const NAMES: [(&str, Mechanism); 19] = [
     ("journal", Mechanism::Journal),
     ("beacon", Mechanism::Beacon),
     ("replay", Mechanism::Replay),
@@ -69,6 +75,9 @@ const NAMES: [(&str, Mechanism); 16] = [
     ("foreign", Mechanism::Foreign),
     ("log", Mechanism::Log),
     ("pulse", Mechanism::Pulse),
+    ("reader", Mechanism::Reader),
+    ("hub", Mechanism::Hub),
+    ("listener", Mechanism::Listener),
 ];
 
 /// The mechanisms that are switched off; by default, and always in a release, none.
@@ -94,6 +103,11 @@ impl Without {
     /// Whether this one is switched off.
     pub fn lacks(self, mechanism: Mechanism) -> bool {
         self.0 & mechanism.bit() != 0
+    }
+
+    /// Panics if this part is switched off: so a test sees what becomes of the process.
+    pub fn panic_if_lacking(self, part: Mechanism) {
+        assert!(!self.lacks(part), "{part:?} is switched off by a test");
     }
 
     /// Whether none is.

@@ -45,7 +45,7 @@ pub use self::follow::{Follow, FollowOptions, StringSet};
 pub use self::open::OpenConnection;
 pub use self::outlet::Outlet;
 pub use self::stats::{Size, Stats};
-pub use self::worker::{HubHandle, HubOptions, StaleBound, spawn};
+pub use self::worker::{HubHandle, HubLinks, HubOptions, StaleBound, spawn};
 
 use self::greetings::Greetings;
 use self::names::NameTable;

@@ -14,6 +14,8 @@ use super::{Hub, SharedHub, Size, Stats, Told, drain, staleness, turn};
 use crate::control::{Goodbye, Reason};
 use crate::metrics::Metrics;
 use crate::reader::{Parcel, ReaderHandle};
+use crate::supervision::FailureReports;
+use crate::without::{Mechanism, Without};
 
 /// What a hub is told at its start.
 #[derive(Debug, Clone)]
@@ -45,6 +47,21 @@ pub struct StaleBound {
     pub window: Duration,
 }
 
+/// What a hub works with.
+#[derive(Debug, Clone)]
+pub struct HubLinks {
+    /// Feeds it.
+    pub reader: ReaderHandle,
+    /// Where it counts.
+    pub metrics: Metrics,
+    /// Tells when its connections are to end.
+    pub drain: Told,
+    /// Where it reports that it cannot go on.
+    pub failures: FailureReports,
+    /// What tests switch off.
+    pub without: Without,
+}
+
 /// What a worker's handlers use.
 #[derive(Debug, Clone)]
 pub struct HubHandle {
@@ -57,34 +74,35 @@ pub struct HubHandle {
 /// Heartbeats are spread over so many moments, so that they do not come all at once.
 const SHARES: usize = 16;
 
-/// Makes this thread's hub, and starts the task that feeds it. `drain` tells when its connections are to end.
-pub fn spawn(
-    reader: &ReaderHandle,
-    partitions: Partitions,
-    options: HubOptions,
-    metrics: Metrics,
-    drain: Told,
-) -> HubHandle {
-    let (worker, deliveries) = reader.register();
-    let hub = Hub::new(worker, reader.clone(), partitions, options.clone(), Instant::now());
+/// Makes this thread's hub, and starts the tasks that feed and watch it.
+pub fn spawn(links: HubLinks, partitions: Partitions, options: HubOptions) -> HubHandle {
+    let (worker, deliveries) = links.reader.register();
+    let hub = Hub::new(worker, links.reader.clone(), partitions, options.clone(), Instant::now());
     let hub = Rc::new(RefCell::new(hub));
-    let feed = actix_web::rt::spawn(feed(Rc::clone(&hub), deliveries, options.heartbeat, metrics));
-    actix_web::rt::spawn(watch_feed(Rc::clone(&hub), feed));
-    actix_web::rt::spawn(drain::watch(Rc::clone(&hub), drain));
-    actix_web::rt::spawn(staleness::watch(Rc::clone(&hub), options.stale));
+    let (drain, failures) = (links.drain.clone(), links.failures.clone());
+    let tasks = [
+        actix_web::rt::spawn(feed(Rc::clone(&hub), deliveries, links)),
+        actix_web::rt::spawn(drain::watch(Rc::clone(&hub), drain)),
+        actix_web::rt::spawn(staleness::watch(Rc::clone(&hub), options.stale)),
+    ];
+    for task in tasks {
+        actix_web::rt::spawn(report_panic(task, failures.clone()));
+    }
     HubHandle { hub, options }
 }
 
-/// A hub that nothing feeds any more, as the reader is gone or a panic ended the task, would keep its connections in
-/// silence: it ends them, and they come back to another.
-async fn watch_feed(hub: SharedHub, feed: JoinHandle<()>) {
-    if feed.await.is_err() {
-        tracing::error!("a worker's hub is broken; its connections end");
+/// Ends the process if a task of the hub panics. The worker cannot go on without it: it would keep
+/// its connections in silence, or refuse new ones for good while the gateway looks healthy.
+async fn report_panic(task: JoinHandle<()>, failures: FailureReports) {
+    if task.await.is_err_and(|error| error.is_panic()) {
+        failures.report("a worker's hub");
     }
-    hub.borrow_mut().drain();
 }
 
-async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, heartbeat: Duration, metrics: Metrics) {
+/// Feeds a hub until the reader has gone. Its connections would hear nothing more, so they end.
+async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, links: HubLinks) {
+    let HubLinks { metrics, without, .. } = links;
+    let heartbeat = hub.borrow().options.heartbeat;
     let mut beats = tokio::time::interval(heartbeat / SHARES as u32);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     let mut ticks = tokio::time::interval(TICK);
@@ -95,7 +113,8 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
         let has_timers = hub.borrow().has_timers();
         tokio::select! {
             parcel = deliveries.recv() => {
-                let Some(parcel) = parcel else { return };
+                let Some(parcel) = parcel else { break };
+                without.panic_if_lacking(Mechanism::Hub);
                 turn::take(&hub, parcel, &mut deliveries).await;
             }
             _ = beats.tick() => {
@@ -109,6 +128,7 @@ async fn feed(hub: SharedHub, mut deliveries: mpsc::UnboundedReceiver<Parcel>, h
             }
         }
     }
+    hub.borrow_mut().drain();
 }
 
 /// Adds what was counted to the metrics.

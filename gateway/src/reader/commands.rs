@@ -23,6 +23,7 @@ impl Reader {
                 Command::Join(join) if !self.is_attached(&join) => self.turn_away(join.key()),
                 Command::Join(join) if !self.make_room(&join, requests) => self.refuse(&join),
                 Command::Join(mut join) => {
+                    self.options.without.panic_if_lacking(Mechanism::Reader);
                     if self.options.without.lacks(Mechanism::Replay) {
                         join.drop_cursor();
                     }

@@ -17,6 +17,7 @@ use crate::hub::{Filled, Follow, Outlet};
 use crate::reader::delivery::{Batch, Delivery};
 use crate::reader::delivery::{ConnectionKey, Dispatch, Frames, Joined, Start};
 use crate::reader::{Command, From, Status};
+use crate::supervision::RunningServers;
 
 fn options() -> HubOptions {
     let second = Duration::from_secs(1);
@@ -37,8 +38,11 @@ fn address() -> Arc<Address> {
 #[actix_web::test]
 async fn connections_end_when_nothing_feeds_them_any_more() {
     let (reader, mut commands) = ReaderHandle::new(Status::new(Partitions::ONE));
-    let (_drain, draining) = watch::channel(None);
-    let handle = spawn(&reader, Partitions::ONE, options(), Metrics::new(), draining);
+    let (_drain, drain) = watch::channel(None);
+    let (_, failures) = RunningServers::new();
+    let (metrics, without) = (Metrics::new(), Without::default());
+    let links = HubLinks { reader: reader.clone(), metrics, drain, failures, without };
+    let handle = spawn(links, Partitions::ONE, options());
     let Some(Command::Register(_, sender)) = commands.recv().await else { panic!("no worker") };
     let connection = handle.hub.borrow_mut().join(follow(&address()), From::Now);
     drop(sender);
