@@ -234,6 +234,12 @@ impl Gateway {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until it has logged a line that begins so.
+    pub async fn logged(&self, begin: &str) {
+        let logged = async || self.log().iter().any(|line| line.starts_with(begin));
+        eventually(begin, PATIENCE, logged).await;
+    }
+
     /// Reads its log no more: after some lines its stderr is a full pipe.
     pub fn hold_log(&self) {
         self.set_held(true);

@@ -8,6 +8,7 @@ mod databases;
 mod dead_peers;
 mod drain;
 mod duplicate;
+mod ended_parts;
 mod every;
 mod fanout;
 mod follows;
