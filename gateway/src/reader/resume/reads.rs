@@ -10,6 +10,7 @@ mod gathered;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,31 @@ const SHARES: u64 = 8;
 
 /// What comes of a read; nothing if it failed.
 pub type SharedRead = Shared<LocalBoxFuture<'static, Option<Rc<Past>>>>;
+
+/// The place of one join in a read.
+#[derive(Clone)]
+pub struct ReadTicket {
+    gathered: Rc<RefCell<Gathered>>,
+    read: SharedRead,
+}
+
+impl ReadTicket {
+    /// What comes of the read.
+    pub fn read(&self) -> SharedRead {
+        self.read.clone()
+    }
+
+    /// Whether the read has begun, which then brings what the joins that asked for it have shares for.
+    pub fn is_sent(&self) -> bool {
+        self.gathered.borrow().is_sent()
+    }
+}
+
+impl fmt::Debug for ReadTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadTicket").field("is_sent", &self.is_sent()).finish_non_exhaustive()
+    }
+}
 
 /// How history is read.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +100,7 @@ pub struct Reads {
     options: ReadOptions,
     metrics: Metrics,
     turns: HashMap<(Partition, metrics::Read), Turns>,
-    gathering: HashMap<Key, (Rc<RefCell<Gathered>>, SharedRead)>,
+    gathering: HashMap<Key, ReadTicket>,
 }
 
 /// Whose turn it is to read a partition for one kind of join: a client that comes back does not wait until all are read
@@ -106,33 +132,43 @@ impl Reads {
         client: &Client,
         wish: &Wish<'_>,
         pending: impl Fn(&Arc<Address>) -> Option<watch::Receiver<bool>>,
-    ) -> SharedRead {
+    ) -> ReadTicket {
         let key = (wish.partition, wish.generation, wish.span == Span::Latest, wish.kind);
         let after = self.options.after(wish);
         if !wish.alone
             && let Entry::Occupied(entry) = self.gathering.entry(key)
-            && entry.get().0.borrow_mut().add(wish.addresses, after, &pending)
+            && entry.get().gathered.borrow_mut().add(wish.addresses, after, &pending)
         {
-            return entry.get().1.clone();
+            return entry.get().clone();
         }
         let gathered = Rc::new(RefCell::new(Gathered::default()));
         gathered.borrow_mut().add(wish.addresses, after, &pending);
         let read = self.start(client.clone(), wish, Rc::clone(&gathered));
+        let ticket = ReadTicket { gathered, read };
         if !wish.alone {
-            self.gathering.insert(key, (gathered, read.clone()));
+            self.gathering.insert(key, ticket.clone());
         }
-        read
+        ticket
+    }
+
+    /// A join no longer waits for a read that is not sent. If nobody else does, it never is.
+    pub fn withdraw(&mut self, ticket: &ReadTicket) {
+        let mut gathered = ticket.gathered.borrow_mut();
+        if gathered.withdraw() && gathered.wishes == 0 {
+            // It may have its turn already, which others would wait for.
+            self.gathering.retain(|_, other| !Rc::ptr_eq(&other.gathered, &ticket.gathered));
+        }
     }
 
     /// How many wait to be sent.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.gathering.values().filter(|(gathered, _)| !gathered.borrow().is_sent()).count()
+        self.gathering.values().filter(|ticket| !ticket.is_sent()).count()
     }
 
     /// Forgets what was gathered and has been sent.
     pub fn tidy(&mut self) {
-        self.gathering.retain(|_, (gathered, _)| !gathered.borrow().is_sent());
+        self.gathering.retain(|_, ticket| !ticket.is_sent());
     }
 
     fn start(&mut self, client: Client, wish: &Wish<'_>, gathered: Rc<RefCell<Gathered>>) -> SharedRead {
@@ -142,7 +178,7 @@ impl Reads {
         let read = async move {
             let _turn = turns.under_way.acquire().await.ok()?;
             turns.pause(&gathered, options.pause).await;
-            let Gathered { addresses, each, pending, wishes, .. } = gathered.borrow_mut().send();
+            let Gathered { addresses, each, pending, wishes, asked, .. } = gathered.borrow_mut().send();
             for mut acknowledged in pending {
                 acknowledged.wait_for(|done| *done).await.ok()?;
             }
@@ -152,7 +188,7 @@ impl Reads {
             match client.history(Asked { partition, addresses: &addresses, span, each: &each, bytes }).await {
                 Ok(history) => {
                     metrics.add_unreadable(metrics::Foreign::History, history.unreadable);
-                    Some(Rc::new(Past::new(history, addresses, &each, wishes > 1)))
+                    Some(Rc::new(Past::new(history, addresses, &each, asked > 1)))
                 }
                 Err(error) => {
                     tracing::warn!(%error, "history could not be read");

@@ -15,7 +15,7 @@ use super::join::JoinKey;
 use super::join_limit::JoinLimit;
 use super::past::Past;
 use super::plan::{Part, Plan};
-use super::reads::{Reads, SharedRead, Wish};
+use super::reads::{ReadTicket, Reads, SharedRead, Wish};
 use super::state::{ReadScope, RunningJoin};
 use super::watermark_beacons::WatermarkBeacons;
 use crate::metrics::{Metrics, Read};
@@ -94,10 +94,15 @@ impl Joins {
         self.running.remove(&key)
     }
 
-    /// The connection of a join has left: the join waits for nothing any more. A read that was
-    /// asked for already goes on, as others may share it.
+    /// The connection of a join has left: the join waits for nothing any more.
     pub fn cancel(&mut self, key: JoinKey) {
-        self.running.remove(&key);
+        if let Some(join) = self.running.remove(&key) {
+            self.withdraw(join);
+        }
+    }
+
+    fn withdraw(&mut self, join: RunningJoin) {
+        join.cancel().iter().for_each(|ticket| self.reads.withdraw(ticket));
     }
 
     /// The session of these partitions is over. Tells the joins that will not be answered.
@@ -107,8 +112,13 @@ impl Joins {
             self.reads.detach(*partition);
         }
         let is_here = |address: &Arc<Address>| partitions.contains(&self.partitions.of(address));
-        let gone = self.running.extract_if(|_, join| join.request().addresses().iter().any(is_here));
-        gone.map(|(key, _)| key).collect()
+        let is_gone = |join: &RunningJoin| join.request().addresses().iter().any(is_here);
+        let gone: Vec<_> = self.running.extract_if(|_, join| is_gone(join)).collect();
+        let end = |(key, join)| {
+            self.withdraw(join);
+            key
+        };
+        gone.into_iter().map(end).collect()
     }
 
     /// A beacon that was sent for joins which wait was answered, or failed.
@@ -153,14 +163,16 @@ impl Joins {
             let wish = Wish { partition, generation, at, addresses, span, kind, alone };
             Some(self.reads.read(requests.client(partition)?, &wish, &pending))
         };
-        let reads: Vec<Option<SharedRead>> = parts.iter().map(&mut read).collect();
-        let (key, share) = (join.key(), join.start_reading());
-        self.insert(join);
-        requests.push(async move {
+        let tickets: Vec<Option<ReadTicket>> = parts.iter().map(&mut read).collect();
+        let reads: Vec<_> = tickets.iter().map(|ticket| ticket.as_ref().map(ReadTicket::read)).collect();
+        let over = CancellationToken::new();
+        let tickets = tickets.into_iter().flatten().collect();
+        let share = join.start_reading(tickets, over.clone().drop_guard());
+        wait_until(over, join.key(), requests, async move {
             let histories = join_all(reads.into_iter().map(finish_read)).await;
-            let parts = parts.into_iter().zip(histories).collect();
-            Answer::Join(key, JoinEvent::HistoryRead { parts, share })
+            JoinEvent::HistoryRead { parts: parts.into_iter().zip(histories).collect(), share }
         });
+        self.insert(join);
     }
 
     pub(super) fn insert(&mut self, join: RunningJoin) {
@@ -172,11 +184,21 @@ impl Joins {
 fn wait_for(key: JoinKey, requests: &Requests, event: impl Future<Output = JoinEvent> + 'static) -> DropGuard {
     let over = CancellationToken::new();
     let guard = over.clone().drop_guard();
+    wait_until(over, key, requests, event);
+    guard
+}
+
+/// The same, until it is `over`.
+fn wait_until(
+    over: CancellationToken,
+    key: JoinKey,
+    requests: &Requests,
+    event: impl Future<Output = JoinEvent> + 'static,
+) {
     requests.push(async move {
         let event = over.run_until_cancelled_owned(event).await;
         event.map_or(Answer::Cancelled, |event| Answer::Join(key, event))
     });
-    guard
 }
 
 async fn finish_read(read: Option<SharedRead>) -> Option<Rc<Past>> {

@@ -31,6 +31,7 @@ use tokio_util::sync::DropGuard;
 use super::allowance::Allowance;
 use super::join::{Join, JoinKey};
 use super::join_limit::{JoinLimit, JoinPermit};
+use super::reads::ReadTicket;
 
 /// How often a join waits for a watermark before all that it needs is read.
 const WAITS: u8 = 3;
@@ -49,8 +50,9 @@ enum State {
     AwaitingWatermark { _guard: DropGuard },
     /// It waits for its turn to have a share. The wait ends when the guard is dropped.
     AwaitingShare { _guard: DropGuard },
-    /// Its history is being read. The read has its share.
-    Reading,
+    /// Its history is being read, and the read has its share. What waits for that ends when the
+    /// guard is dropped.
+    Reading { tickets: Vec<ReadTicket>, guard: DropGuard },
 }
 
 /// What is read for a join that needs history.
@@ -152,12 +154,28 @@ impl RunningJoin {
         self.state = State::AwaitingShare { _guard: guard };
     }
 
-    /// Planning → Reading. Gives away the share: the read holds it, also if the join is cancelled
-    /// before that ends.
-    pub fn start_reading(&mut self) -> Option<OwnedSemaphorePermit> {
+    /// Planning → Reading. Gives away the share, which is for what is read.
+    pub fn start_reading(&mut self, tickets: Vec<ReadTicket>, guard: DropGuard) -> Option<OwnedSemaphorePermit> {
         let share = self.leave_planning();
-        self.state = State::Reading;
+        self.state = State::Reading { tickets, guard };
         share
+    }
+
+    /// Any → Cancelled, or Refused while the history is read. Gives the reads that are not sent,
+    /// and need not be if nobody else wants them; the share is free at once then.
+    ///
+    /// A read that is sent goes on with the share: what it brings takes memory, whoever waits for
+    /// it. That takes no longer than the store needs for the few reads that are under way at a
+    /// time.
+    pub fn cancel(self) -> Vec<ReadTicket> {
+        match self.state {
+            State::Reading { tickets, guard } if tickets.iter().any(ReadTicket::is_sent) => {
+                guard.disarm();
+                Vec::new()
+            }
+            State::Reading { tickets, .. } => tickets,
+            _ => Vec::new(),
+        }
     }
 
     /// AwaitingWatermark → Planning. Where the journal ends before the place that it waited for,
@@ -176,7 +194,7 @@ impl RunningJoin {
 
     /// Reading → Planning. What was read makes a start, or [fails](Self::widen).
     pub fn finish_reading(&mut self, share: Option<OwnedSemaphorePermit>) {
-        debug_assert!(matches!(self.state, State::Reading), "{self:?}");
+        debug_assert!(matches!(self.state, State::Reading { .. }), "{self:?}");
         self.state = State::Planning(share);
     }
 

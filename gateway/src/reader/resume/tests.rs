@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tidings_shared::cursor::Place;
 use tidings_shared::{Epoch, Id, Partitions};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Plan};
 use super::running::ReadPart;
@@ -96,7 +98,8 @@ async fn a_history_that_ends_and_comes_back_while_a_join_waits_voids_what_was_pl
     let mut join = RunningJoin::new(rig.join_of(connection, &["a"], after(began)));
     let parts = plan::plan(&join, &rig.reader.table, &rig.reader.states, 10_000).unwrap();
     assert!(matches!(parts[0].plan, Plan::Ready(..)));
-    let (key, _) = (join.key(), join.start_reading());
+    let guard = CancellationToken::new().drop_guard();
+    let (key, _) = (join.key(), join.start_reading(vec![], guard));
     rig.reader.joins.insert(join);
     rig.reader.resync_partition(the_partition(), Place { epoch: other, ..began }, Reason::Epoch);
     let later = Place { id: rig.publish(&["b"]), ..began };
@@ -358,6 +361,59 @@ async fn a_join_whose_connection_left_waits_for_nothing() {
     let join = rig.join_of(key, &["a"], after(began));
     rig.reader.take_commands([Command::Join(join), Command::Cancel(0, key)].into_iter(), &mut rig.requests);
     assert_eq!(rig.reader.joins.len(), 0);
+}
+
+#[tokio::test]
+async fn a_join_that_leaves_before_its_read_is_sent_costs_nothing() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    rig.publish(&["a"]);
+    rig.join(&["a"], From::Now).await;
+    let (all, reads) = (rig.reader.joins.allowance().left(), rig.reads());
+    // Further back than what is remembered.
+    let earlier = Place { id: Id { ms: began.id.ms - 1, seq: 0 }, ..began };
+    let ask = |rig: &mut Rig| rig.ask(&["a"], after(earlier));
+    let [one, two, three] = [ask(&mut rig), ask(&mut rig), ask(&mut rig)];
+    assert_eq!(rig.reader.joins.reads_waiting(), 1);
+    let cancel = [one, two].map(|key| Command::Cancel(0, key));
+    rig.reader.take_commands(cancel.into_iter(), &mut rig.requests);
+    rig.settle().await;
+    assert!(rig.joined(three).is_some(), "another join still waits for the read");
+    assert_eq!((rig.reads(), rig.reader.joins.allowance().left()), (reads + 1, all));
+    // Nothing is remembered any more.
+    rig.push("a", "nobody writes this".to_owned());
+    let keys: Vec<_> = (0..64).map(|_| ask(&mut rig)).collect();
+    assert_eq!((rig.reader.joins.allowance().left(), rig.reader.joins.reads_waiting()), (0, 1));
+    let cancel = keys.into_iter().map(|key| Command::Cancel(0, key));
+    rig.reader.take_commands(cancel, &mut rig.requests);
+    assert_eq!(rig.reader.joins.reads_waiting(), 0);
+    rig.settle().await;
+    assert_eq!((rig.reads(), rig.reader.joins.allowance().left()), (reads + 1, all));
+}
+
+#[tokio::test]
+async fn a_read_that_is_sent_keeps_the_shares_of_joins_that_left_until_it_ends() {
+    let mut rig = Rig::new().await;
+    let began = rig.place();
+    rig.join(&["a"], From::Now).await;
+    let all = rig.reader.joins.allowance().left();
+    // A read that is sent, and goes on for as long as this is not acknowledged.
+    let (acknowledge, acknowledged) = watch::channel(false);
+    rig.reader.table.get_mut(&address("a")).unwrap().pending = Some(acknowledged);
+    let keys: Vec<_> = (0..64).map(|_| rig.ask(&["a"], after(began))).collect();
+    assert!(rig.requests.next().now_or_never().is_none());
+    let cancel = keys.into_iter().map(|key| Command::Cancel(0, key));
+    rig.reader.take_commands(cancel, &mut rig.requests);
+    assert!(rig.requests.next().now_or_never().is_none());
+    assert_eq!(rig.reader.joins.allowance().left(), 0, "it brings what they have shares for");
+    let honest = rig.ask(&["b"], after(began));
+    assert!(matches!(rig.answer().await, Answer::Subscribed(..)));
+    assert!(rig.requests.next().now_or_never().is_none(), "it waits for one read, and for no client");
+    acknowledge.send_replace(true);
+    rig.reader.table.get_mut(&address("b")).unwrap().pending = None;
+    rig.settle().await;
+    assert!(rig.joined(honest).is_some());
+    assert_eq!(rig.reader.joins.allowance().left(), all);
 }
 
 #[tokio::test]

@@ -21,8 +21,10 @@ pub struct Gathered {
     pub each: Vec<Id>,
     /// Subscriptions that must be acknowledged first: what came before them never comes in live.
     pub pending: Vec<watch::Receiver<bool>>,
-    /// For how many joins.
+    /// For how many joins that still wait.
     pub wishes: u64,
+    /// How many joins have asked.
+    pub asked: u64,
     places: HashMap<Arc<Address>, usize>,
     full: Rc<Notify>,
     sent: bool,
@@ -54,10 +56,21 @@ impl Gathered {
                 }
             }
         }
+        self.asked += 1;
         self.wishes += 1;
         if self.wishes == MANY {
             self.full.notify_one();
         }
+        true
+    }
+
+    /// A join no longer waits. What it asked for is read all the same, if others wait. False if it is
+    /// too late: the read has its share.
+    pub fn withdraw(&mut self) -> bool {
+        if self.sent {
+            return false;
+        }
+        self.wishes = self.wishes.saturating_sub(1);
         true
     }
 

@@ -52,7 +52,7 @@ fn addresses(name: String) -> Vec<Arc<Address>> {
 async fn who_comes_close_behind_a_read_is_gathered() {
     let (mut reads, client) = reads(Duration::from_millis(50));
     let mut read =
-        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None).read();
     assert!((0..AHEAD).all(|n| read(n).now_or_never().is_some()), "the first wait for nothing");
     let (one, two) = (read(98), read(99));
     assert!(one.clone().now_or_never().is_none(), "the next one does, for more to come");
@@ -63,7 +63,7 @@ async fn who_comes_close_behind_a_read_is_gathered() {
 async fn many_do_not_wait_for_more() {
     let (mut reads, client) = reads(Duration::from_secs(3_600));
     let mut read =
-        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None).read();
     assert!((0..AHEAD).all(|n| read(n).now_or_never().is_some()));
     let few: Vec<SharedRead> = (101..=110).map(&mut read).collect();
     assert!(join_all(few.clone()).now_or_never().is_none());
@@ -77,7 +77,7 @@ async fn a_crowd_that_is_gone_holds_up_nobody() {
     let pause = Duration::from_millis(100);
     let (mut reads, client) = reads(pause);
     let mut read =
-        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None);
+        |n: u32| reads.read(&client, &wish(&addresses(format!("a/{n}")), Span::After(minute(999))), |_| None).read();
     // 100 reads, as each has 256 addresses at most. None of them waits.
     let crowd: Vec<SharedRead> = (0..100 * 256).map(&mut read).collect();
     join_all(crowd).await;
@@ -86,11 +86,30 @@ async fn a_crowd_that_is_gone_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_read_that_nobody_waits_for_any_more_gives_its_turn_back() {
+    let (mut reads, client) = reads(Duration::from_secs(3_600));
+    let read = |reads: &mut Reads, n: u32, generation| {
+        let addresses = addresses(format!("a/{n}"));
+        let wish = Wish { generation, ..wish(&addresses, Span::After(minute(999))) };
+        reads.read(&client, &wish, |_| None)
+    };
+    assert!((0..AHEAD).all(|n| read(&mut reads, n, 1).read().now_or_never().is_some()));
+    // As many as may be under way, each with its turn.
+    for generation in [1, 2] {
+        let left = read(&mut reads, 98, generation);
+        assert!(left.read().now_or_never().is_none());
+        reads.withdraw(&left);
+    }
+    let crowd: Vec<_> = (0..32).map(|n| read(&mut reads, 100 + n, 3).read()).collect();
+    assert!(join_all(crowd).now_or_never().is_some());
+}
+
+#[tokio::test]
 async fn who_comes_back_waits_for_none_who_come_anew() {
     let (mut reads, client) = reads(Duration::from_secs(3_600));
     let mut read = |kind, name: &str| {
         let addresses = addresses(name.to_owned());
-        reads.read(&client, &Wish { kind, ..wish(&addresses, Span::After(minute(999))) }, |_| None)
+        reads.read(&client, &Wish { kind, ..wish(&addresses, Span::After(minute(999))) }, |_| None).read()
     };
     assert!((0..AHEAD).all(|n| read(metrics::Read::Attach, &format!("a/{n}")).now_or_never().is_some()));
     assert!(read(metrics::Read::Attach, "b").now_or_never().is_none());
