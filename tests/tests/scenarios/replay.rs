@@ -1,7 +1,8 @@
 //! What was missed is replayed; what cannot be replayed is told.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tidings_shared::Id;
 use tidings_tests::client::Options;
@@ -349,6 +350,26 @@ async fn the_embedded_store_is_another_history_after_a_restart() {
     oracle.settle([client.record()], Duration::from_secs(5)).await.assert_kept();
 }
 
+/// A cursor that lies so far ahead of this one.
+fn ahead_of(cursor: &str, by: Duration) -> String {
+    let (history, id) = cursor.rsplit_once('.').unwrap();
+    let id: Id = id.parse().unwrap();
+    let ahead = Id { ms: id.ms + by.as_millis() as u64, ..id };
+    format!("{history}.{ahead}")
+}
+
+/// How far ahead of the store cursors are, so far that they were waited for.
+const AHEAD: Duration = Duration::from_secs(14);
+
+/// Asks for a stream after a cursor, and leaves as soon as the gateway has answered.
+async fn ask_and_leave(gateway: SocketAddr, cursor: &str) {
+    let mut wire = TcpStream::connect(gateway).await.unwrap();
+    let head = format!("GET /v1/events?topic=a HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {cursor}\r\n\r\n");
+    wire.write_all(head.as_bytes()).await.unwrap();
+    // The first bytes of the answer come before the place is known.
+    wire.read_u8().await.unwrap();
+}
+
 /// Each such request once held a share of what replays may take, for as long as its cursor was ahead.
 #[tokio::test]
 async fn cursors_ahead_of_the_store_hold_up_no_honest_resume() {
@@ -357,20 +378,47 @@ async fn cursors_ahead_of_the_store_hold_up_no_honest_resume() {
     let client = Client::open("honest", &[gateway.public()], &["a"]);
     client.ready().await;
     client.got(stage.source.publish(&["a"]).await).await;
-    let cursor = client.record().cursor().unwrap();
-    let (history, id) = cursor.rsplit_once('.').unwrap();
-    let id: Id = id.parse().unwrap();
-    let ahead = Id { ms: id.ms + 14_000, ..id };
+    let ahead = ahead_of(&client.record().cursor().unwrap(), AHEAD);
     for _ in 0..64 {
-        let mut wire = TcpStream::connect(gateway.public()).await.unwrap();
-        let head = format!("GET /v1/events?topic=a HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {history}.{ahead}\r\n\r\n");
-        wire.write_all(head.as_bytes()).await.unwrap();
-        // The first bytes of the answer come before the place is known.
-        wire.read_u8().await.unwrap();
+        ask_and_leave(gateway.public(), &ahead).await;
     }
     client.leave();
     let missed = stage.source.publish(&["a"]).await;
     client.come_back();
     timeout(Duration::from_secs(8), client.got(missed)).await.expect("a resume takes no 14 s");
+    stage.oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
+}
+
+/// Six such requests a second once were enough to keep every honest resume waiting for 5 to 8 s.
+#[tokio::test]
+async fn cursors_ahead_of_the_store_that_keep_coming_hold_up_no_honest_resume() {
+    const ASKED: u32 = 60;
+    let stage = Stage::of(1).await;
+    let public = stage.gateways[0].public();
+    let client = Client::open("honest", &[public], &["a"]);
+    client.ready().await;
+    client.got(stage.source.publish(&["a"]).await).await;
+    let cursor = client.record().cursor().unwrap();
+    let asking = tokio::spawn(async move {
+        let mut turns = tokio::time::interval(Duration::from_secs(1) / 6);
+        let start = Instant::now();
+        for _ in 0..ASKED {
+            turns.tick().await;
+            // Ahead by as much as at the start, however long this goes on.
+            let ahead = ahead_of(&cursor, AHEAD + start.elapsed());
+            ask_and_leave(public, &ahead).await;
+        }
+    });
+    let mut longest = Duration::ZERO;
+    while !asking.is_finished() {
+        client.leave();
+        let missed = stage.source.publish(&["a"]).await;
+        let start = Instant::now();
+        client.come_back();
+        client.got(missed).await;
+        longest = longest.max(start.elapsed());
+    }
+    asking.await.unwrap();
+    assert!(longest < Duration::from_secs(3), "a resume took {longest:?}");
     stage.oracle.settle([client.record()], PATIENCE).await.assert_all_delivered();
 }
