@@ -200,12 +200,7 @@ fn choose_crypto() {
     }
 }
 
-/// What a failure of this server means to a caller.
-pub fn failure(server: &Server, error: RedisError) -> Error {
-    command_failure(server, "", error)
-}
-
-/// The same, naming the command that failed.
+/// What a failure of `command` at this server means to a caller. The text of the error names both.
 pub fn command_failure(server: &Server, command: &'static str, error: RedisError) -> Error {
     let kind = Verdict::of(&error, server).kind();
     Error::new(kind, At { server: server.clone(), command, source: error })
@@ -258,6 +253,25 @@ mod tests {
             let (live, second) = listener().await;
             let answering = tokio::spawn(answer_once(live, answer));
             assert_eq!(connect(&[first, second]).await.unwrap(), second);
+            answering.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_speaks_no_resp3_is_told_that_it_is_needed() {
+        for answer in [
+            &b"-NOPROTO unsupported protocol version\r\n"[..],
+            b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n",
+            b"-ERR unknown command 'hello'\r\n",
+        ] {
+            let (listener, address) = listener().await;
+            let answering = tokio::spawn(answer_once(listener, answer));
+            let config = AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE));
+            let peer = Peer::new(Server::new("proxy.test", 1), address);
+            let connecting = silent().connect_to(&peer, ProtocolVersion::RESP3, &config).await;
+            let error = connecting.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Refused);
+            assert!(error.to_string().contains("HELLO: ") && error.to_string().contains("RESP3 is needed"), "{error}");
             answering.abort();
         }
     }

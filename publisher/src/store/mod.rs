@@ -24,7 +24,7 @@ mod sharded;
 mod tls;
 mod verdict;
 
-pub use access::{command_failure, failure};
+pub use access::command_failure;
 pub use map::Map;
 pub use name::NameWatch;
 pub use peer::Peer;

@@ -43,7 +43,7 @@ const CODES: [(&str, Refusal); 6] = [
 ];
 
 /// Parts of texts that come with `ERR`, in small letters. Redis, Valkey and their versions differ in the rest.
-const WORDS: [(&str, Refusal); 13] = [
+const WORDS: [(&str, Refusal); 15] = [
     ("max number of clients", Refusal::Full),
     ("noperm", Refusal::NoPermission),
     ("no permissions to", Refusal::NoPermission),
@@ -51,6 +51,8 @@ const WORDS: [(&str, Refusal); 13] = [
     ("acl failure in script", Refusal::NoPermission),
     ("without any password configured", Refusal::NoPassword),
     ("no password is set", Refusal::NoPassword),
+    ("unknown command 'hello'", Refusal::NoResp3),
+    ("unknown command `hello`", Refusal::NoResp3),
     ("unknown command", Refusal::UnknownCommand),
     ("unknown redis command", Refusal::UnknownCommand),
     ("unknown subcommand", Refusal::UnknownCommand),
@@ -90,7 +92,10 @@ impl Refusal {
             Self::UnknownCommand => {
                 "use Redis 7.0 or Valkey 8 or later without rename-command, and no proxy that filters commands"
             }
-            Self::NoResp3 => "RESP3 is needed: use Redis 7.0 or Valkey 8 or later, and no proxy that speaks only RESP2",
+            Self::NoResp3 => {
+                "RESP3 is needed: use Redis 7.0 or Valkey 8 or later without rename-command HELLO, \
+                 and no proxy that speaks only RESP2"
+            }
             Self::NoDatabase => "use a database in the URL that is below the server's `databases` setting",
             Self::ClusterDatabase => "use redis+cluster:// and no database",
             Self::ProtectedMode => "give the server a password, or switch off protected-mode",

@@ -6,7 +6,7 @@ use tidings_shared::cursor::Place;
 use tidings_shared::script::Call;
 use tidings_shared::{Id, Invalid};
 
-use crate::store::{Server, failure};
+use crate::store::{Server, command_failure};
 use crate::{Error, ErrorKind};
 
 /// What several addresses of a partition got, at one moment.
@@ -53,7 +53,7 @@ impl History {
         if answer.as_ref().is_err_and(|error| error.kind() == ServerErrorKind::NoScript.into()) {
             answer = run(("EVAL", call.script), &call, connection).await;
         }
-        let answer = answer.map_err(|error| failure(server, error))?;
+        let answer = answer.map_err(|error| command_failure(server, "EVALSHA", error))?;
         answer.try_into().map_err(|error: Invalid| Error::new(ErrorKind::Protocol, error))
     }
 }

@@ -8,7 +8,7 @@ use tidings_shared::keys::Keys;
 use tidings_shared::{Count, script};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::store::{Peer, Primaries, Server, failure, one_by_one};
+use crate::store::{Peer, Primaries, Server, command_failure, one_by_one};
 use crate::{Error, ErrorKind};
 
 /// How long an answer may take.
@@ -41,18 +41,24 @@ impl Wire {
 
     /// Subscribes; from the answer on, nothing on these channels is missed.
     pub(super) async fn subscribe(&mut self, channels: Vec<String>, sharded: bool) -> Result<(), Error> {
-        let subscribed = match sharded {
-            true => one_by_one(&mut self.connection, "SSUBSCRIBE", &channels).await,
-            false => self.connection.subscribe(channels).await,
+        let (command, subscribed) = match sharded {
+            true => ("SSUBSCRIBE", one_by_one(&mut self.connection, "SSUBSCRIBE", &channels).await),
+            false => ("SUBSCRIBE", self.connection.subscribe(channels).await),
         };
-        subscribed.map_err(|error| failure(&self.server, error))
+        subscribed.map_err(|error| command_failure(&self.server, command, error))
     }
 
     /// What a partition tells of the count.
     pub(super) async fn count(&mut self, keys: &Keys) -> Result<Count, Error> {
         let told: Result<Vec<Option<String>>, RedisError> =
             ::redis::cmd("HMGET").arg(&script::count(keys)).query_async(&mut self.connection).await;
-        let count = told.map_err(|error| failure(&self.server, error))?.into_iter().next().flatten();
-        count.unwrap_or_default().parse().map_err(|error| Error::new(ErrorKind::Protocol, error))
+        let count = told.map_err(|error| command_failure(&self.server, "HMGET", error))?;
+        count
+            .into_iter()
+            .next()
+            .flatten()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|error| Error::new(ErrorKind::Protocol, error))
     }
 }

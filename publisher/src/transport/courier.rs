@@ -10,7 +10,7 @@ use tidings_shared::script::{self, Call};
 use tokio::time::{Instant, timeout_at};
 
 use super::link::Link;
-use crate::store::{Generation, Map, Primaries, Server, Verdict, command_failure, failure};
+use crate::store::{Generation, Map, Primaries, Server, Verdict, command_failure};
 use crate::{Error, ErrorKind};
 
 /// Owns the links to all primaries.
@@ -201,7 +201,10 @@ impl Courier {
         }
         let count = pipeline.len();
         let values = match timeout_at(deadline, connection.send_packed_commands(&pipeline, 0, count)).await {
-            Ok(values) => values.map_err(|error| failure(server, error)),
+            Ok(values) => {
+                let command = errands.first().map_or("", |errand| errand.what.command());
+                values.map_err(|error| command_failure(server, command, error))
+            }
             Err(_) => Err(self.late(server)),
         };
         // A connection that failed or is silent may be dead. A server that says it is a replica now stays one: only a

@@ -8,7 +8,7 @@ use ::redis::{AsyncConnectionConfig, ProtocolVersion, RedisResult};
 
 use crate::Error;
 use crate::renewed::{Generation, Renewed};
-use crate::store::{NameWatch, Primaries, Server, failure};
+use crate::store::{NameWatch, Primaries, Server, command_failure};
 
 /// Owns the connection. Requests share it, so they pipeline; whoever finds it broken discards it, and the next request
 /// opens another.
@@ -63,7 +63,7 @@ impl Link {
         let (mut connection, peer) = reached?;
         let mut teach = ::redis::cmd("EVAL");
         let taught: RedisResult<()> = teach.arg(self.script).arg(0).exec_async(&mut connection).await;
-        taught.map_err(|error| failure(&self.server, error))?;
+        taught.map_err(|error| command_failure(&self.server, "EVAL", error))?;
         Ok(Open { connection, name: Arc::new(NameWatch::begin(&self.primaries, &peer)) })
     }
 

@@ -1,8 +1,9 @@
 //! Connections for backfills, which can be large: an answer of megabytes must not keep beacons and resumes waiting.
 
-use deadpool_redis::{Connection, Manager, Pool};
+use deadpool_redis::{Connection, Manager, Pool, PoolError};
 use redis::{AsyncConnectionConfig, RedisError};
-use tidings_publisher::store::{Peer, Primaries, failure};
+use tidings_publisher::Error;
+use tidings_publisher::store::{Peer, Primaries, Server, command_failure};
 
 use super::CONNECTING;
 use crate::store::session::StoreError;
@@ -13,6 +14,7 @@ const BACKFILLS: usize = 2;
 /// A few connections to the server of a session, opened when they are needed.
 pub(super) struct Backfills {
     pool: Pool,
+    server: Server,
 }
 
 impl Backfills {
@@ -25,14 +27,24 @@ impl Backfills {
     ) -> Result<Self, StoreError> {
         let client = primaries.pool_client(peer.server()).await;
         let client = client.map_err(|error| StoreError::new(CONNECTING, error))?;
-        let failed = |error: RedisError| StoreError::new(CONNECTING, failure(peer.server(), error));
+        let server = peer.server().clone();
+        let failed = |error| StoreError::new(CONNECTING, login_failure(&server, error));
         let manager = Manager::new_with_config(client.get_connection_info().clone(), peer.pin(config));
         let pool = Pool::builder(manager.map_err(failed)?).max_size(BACKFILLS).build();
-        Ok(Self { pool: pool.map_err(|error| StoreError::new(CONNECTING, error))? })
+        let pool = pool.map_err(|error| StoreError::new(CONNECTING, error))?;
+        Ok(Self { pool, server })
     }
 
     /// One of them, as soon as one is free.
     pub(super) async fn get(&self, what: &'static str) -> Result<Connection, StoreError> {
-        self.pool.get().await.map_err(|error| StoreError::new(what, error))
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => StoreError::new(what, login_failure(&self.server, error)),
+            error => StoreError::new(what, error),
+        })
     }
+}
+
+/// A connection of the pool begins with HELLO, which carries the login.
+fn login_failure(server: &Server, error: RedisError) -> Error {
+    command_failure(server, "HELLO", error)
 }

@@ -88,7 +88,7 @@ impl RedisClient {
             if error.code() == Some(script::PARTITIONS) {
                 self.claim.doubt();
             }
-            node.failed(what, error).of_partition(partition)
+            node.failed((what, "EVALSHA"), error).of_partition(partition)
         })?;
         let BeaconAnswer { epoch, last, mark_until_ms, unsure, retention } = BeaconAnswer::read(&answer)?;
         let unsure = mark_until_ms.is_some_and(|until_ms| {
@@ -102,7 +102,7 @@ impl RedisClient {
     pub(in crate::store) async fn policy(&self) -> Result<Option<String>, StoreError> {
         let mut requests = self.node.requests.clone();
         let info = redis::cmd("INFO").arg("memory").query_async(&mut requests).await;
-        let info: redis::InfoDict = info.map_err(|error| self.node.failed("asking for the policy", error))?;
+        let info: redis::InfoDict = info.map_err(|error| self.node.failed(("asking for the policy", "INFO"), error))?;
         Ok(info.get("maxmemory_policy"))
     }
 
@@ -133,7 +133,7 @@ impl RedisClient {
         let call = script::history(&keys, &addresses, asked.span, asked.bytes).after_each(asked.each);
         let node = over.0;
         let answer = self.scripts.invoke(&self.scripts.history, &call, over).await;
-        read_history(answer.map_err(|error| node.failed(what, error))?, self.options.without)
+        read_history(answer.map_err(|error| node.failed((what, "EVALSHA"), error))?, self.options.without)
     }
 
     pub(in crate::store) async fn missed(
@@ -147,7 +147,7 @@ impl RedisClient {
         let node = &self.node;
         let mut pooled = node.backfills.get(what).await?;
         let read = self.scripts.invoke(&self.scripts.missed, &call, (node, pooled.as_mut())).await;
-        let answer: JournalAnswer = read.map_err(|error| node.failed(what, error))?;
+        let answer: JournalAnswer = read.map_err(|error| node.failed((what, "EVALSHA"), error))?;
         read_missed(answer, self.options.without)
     }
 }

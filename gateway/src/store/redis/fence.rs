@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, InfoDict, ProtocolVersion};
 use tidings_publisher::Error;
-use tidings_publisher::store::{Primaries, Server, Topology, failure};
+use tidings_publisher::store::{Primaries, Server, Topology, command_failure};
 use tidings_shared::script;
 use tokio::time::timeout;
 
@@ -110,11 +110,12 @@ async fn try_raise(
         let (key, field, value) = script::fence(&options.namespace.keys(partition));
         pipeline.hset(key, field, value);
     }
-    pipeline.exec_async(&mut connection).await.map_err(|error| failure(server, error))?;
+    pipeline.exec_async(&mut connection).await.map_err(|error| command_failure(server, "HSET", error))?;
     Ok(true)
 }
 
 async fn replication_id(connection: &mut MultiplexedConnection, server: &Server) -> Result<String, Error> {
     let info: Result<InfoDict, _> = redis::cmd("INFO").arg("replication").query_async(connection).await;
-    Ok(info.map_err(|error| failure(server, error))?.get("master_replid").unwrap_or_default())
+    let info = info.map_err(|error| command_failure(server, "INFO", error))?;
+    Ok(info.get("master_replid").unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{AsyncConnectionConfig, InfoDict, ProtocolVersion, RedisError};
 use tidings_publisher::Error;
-use tidings_publisher::store::{Peer, Primaries, failure};
+use tidings_publisher::store::{Peer, Primaries, command_failure};
 use tidings_shared::script;
 use tokio::time::timeout;
 
@@ -100,18 +100,18 @@ async fn raise(primaries: &Primaries, before: &Known, now: &Known, options: &Red
 async fn try_raise(primaries: &Primaries, before: &Known, now: &Known, options: &RedisOptions) -> Result<bool, Error> {
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(LIMIT)).set_response_timeout(Some(LIMIT));
     let mut connection = primaries.connect_to(&before.peer, ProtocolVersion::RESP3, &config).await?;
-    let failed = |error: RedisError| failure(before.peer.server(), error);
-    let info: InfoDict = redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(failed)?;
+    let failed = |command| move |error: RedisError| command_failure(before.peer.server(), command, error);
+    let info: InfoDict = redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(failed("INFO"))?;
     if info.get::<String>("run_id").as_deref() != Some(&*before.run) {
         return Ok(false);
     }
-    let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut connection).await.map_err(failed)?;
+    let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut connection).await.map_err(failed("TIME"))?;
     let until_ms = seconds * 1_000 + TERM_MS;
     let mut pipeline = redis::Pipeline::new();
     for partition in options.partitions.all() {
         let keys = options.namespace.keys(partition);
         pipeline.cmd("HSET").arg(&script::fence_for(&keys, &now.run, until_ms));
     }
-    pipeline.exec_async(&mut connection).await.map_err(failed)?;
+    pipeline.exec_async(&mut connection).await.map_err(failed("HSET"))?;
     Ok(true)
 }

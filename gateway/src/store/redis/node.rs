@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError};
-use tidings_publisher::store::{Peer, Primaries, Server, Verdict, failure, one_by_one};
+use tidings_publisher::store::{Peer, Primaries, Server, Verdict, command_failure, one_by_one};
 use tokio::time::timeout;
 
 use super::backfills::Backfills;
@@ -58,7 +58,7 @@ impl Node {
         without: Without,
     ) -> Result<Self, StoreError> {
         let what = CONNECTING;
-        let failed = |error: RedisError| StoreError::new(what, failure(server, error));
+        let failed = |error: RedisError| StoreError::new(what, command_failure(server, "INFO", error));
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER))
@@ -99,34 +99,34 @@ impl Node {
     /// Subscribes; from the answer on, nothing on these channels is missed.
     pub(super) async fn subscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
         let mut subscriber = self.subscriber.clone();
-        let result = match self.sharded {
-            true => one_by_one(&mut subscriber, "SSUBSCRIBE", &channels).await,
-            false => subscriber.subscribe(channels).await,
+        let (command, result) = match self.sharded {
+            true => ("SSUBSCRIBE", one_by_one(&mut subscriber, "SSUBSCRIBE", &channels).await),
+            false => ("SUBSCRIBE", subscriber.subscribe(channels).await),
         };
-        result.map_err(|error| self.failed("subscribing", error))
+        result.map_err(|error| self.failed(("subscribing", command), error))
     }
 
     /// Ends subscriptions.
     pub(super) async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), StoreError> {
         let mut subscriber = self.subscriber.clone();
-        let result = match self.sharded {
+        let (command, result) = match self.sharded {
             true => {
                 self.leaving.leave(&channels);
-                one_by_one(&mut subscriber, "SUNSUBSCRIBE", &channels).await
+                ("SUNSUBSCRIBE", one_by_one(&mut subscriber, "SUNSUBSCRIBE", &channels).await)
             }
-            false => subscriber.unsubscribe(channels).await,
+            false => ("UNSUBSCRIBE", subscriber.unsubscribe(channels).await),
         };
-        result.map_err(|error| self.failed("unsubscribing", error))
+        result.map_err(|error| self.failed(("unsubscribing", command), error))
     }
 
-    /// An error of this server.
-    pub(super) fn failed(&self, what: &'static str, error: RedisError) -> StoreError {
+    /// An error of this server: what was being done, and by which command.
+    pub(super) fn failed(&self, (what, command): (&'static str, &'static str), error: RedisError) -> StoreError {
         let passing = match Verdict::of(&error, &self.server) {
             // TRYAGAIN and ASK: while a slot moves its keys are in two places.
             Verdict::Later | Verdict::Ask(_) => true,
             Verdict::Moved { .. } => self.without.lacks(Mechanism::Moved),
             _ => false,
         };
-        StoreError { passing, ..StoreError::new(what, failure(&self.server, error)) }
+        StoreError { passing, ..StoreError::new(what, command_failure(&self.server, command, error)) }
     }
 }

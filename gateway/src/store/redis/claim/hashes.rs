@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, Value, from_redis_value};
-use tidings_publisher::store::{Primaries, Server, failure};
+use redis::{AsyncConnectionConfig, FromRedisValue, Pipeline, ProtocolVersion, RedisError, Value, from_redis_value};
+use tidings_publisher::store::{Primaries, Server, command_failure};
 use tidings_shared::script::{self, Claim, Step};
 use tidings_shared::{Count, Epoch, Partition, Partitions};
 use tokio::time::timeout;
@@ -84,7 +84,7 @@ impl<'a> Hashes<'a> {
             for partition in &reached.partitions {
                 pipeline.cmd("HMGET").arg(&script::count(&namespace.keys(*partition)));
             }
-            let answers = reached.send(&pipeline).await?;
+            let answers = reached.send(&pipeline, "HMGET").await?;
             told(reached, answers)
         });
         let mut all: Vec<(Partition, Option<Told>)> = Partitions::MOST.all().map(|one| (one, None)).collect();
@@ -122,7 +122,7 @@ impl<'a> Hashes<'a> {
             if pipeline.is_empty() {
                 return Ok(());
             }
-            for answer in reached.send(&pipeline).await? {
+            for answer in reached.send(&pipeline, "EVAL").await? {
                 reached.granted(answer)?;
             }
             Ok(())
@@ -132,19 +132,24 @@ impl<'a> Hashes<'a> {
 }
 
 impl Reached {
-    async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
+    async fn send(&mut self, pipeline: &Pipeline, command: &'static str) -> Result<Vec<Value>, StoreError> {
         let answers = self.connection.send_packed_commands(pipeline, 0, pipeline.len()).await;
-        answers.map_err(|error| StoreError::new(CLAIMING, failure(&self.server, error)))
+        answers.map_err(|error| self.failed(command, error))
     }
 
-    fn read<T: redis::FromRedisValue>(&self, answer: Value) -> Result<T, StoreError> {
-        let answer = answer.extract_error().map_err(|error| StoreError::new(CLAIMING, failure(&self.server, error)))?;
+    /// Reads the answer to `command`.
+    fn read<T: FromRedisValue>(&self, command: &'static str, answer: Value) -> Result<T, StoreError> {
+        let answer = answer.extract_error().map_err(|error| self.failed(command, error))?;
         from_redis_value(answer).map_err(|error| StoreError::new(CLAIMING, error))
+    }
+
+    fn failed(&self, command: &'static str, error: RedisError) -> StoreError {
+        StoreError::new(CLAIMING, command_failure(&self.server, command, error))
     }
 
     /// A step was done, unless another count was in the way.
     fn granted(&self, answer: Value) -> Result<(), StoreError> {
-        match self.read::<String>(answer)?.as_str() {
+        match self.read::<String>("EVAL", answer)?.as_str() {
             "" => Ok(()),
             other => {
                 Err(StoreError::new(CLAIMING, format!("another gateway claims {other} partitions at the same time")))
@@ -167,10 +172,10 @@ type Asked = (Partition, Result<Told, StoreError>);
 /// What a server's partitions tell, by its own clock.
 fn told(reached: &Reached, answers: Vec<Value>) -> Result<Vec<Asked>, StoreError> {
     let mut answers = answers.into_iter();
-    let (seconds, micros): (u64, u64) = reached.read(answers.next().unwrap_or_default())?;
+    let (seconds, micros): (u64, u64) = reached.read("TIME", answers.next().unwrap_or_default())?;
     let now = seconds * 1000 + micros / 1000;
     let read = |answer| {
-        let (count, claim, until): (Option<String>, Option<String>, Option<u64>) = reached.read(answer)?;
+        let (count, claim, until): (Option<String>, Option<String>, Option<u64>) = reached.read("HMGET", answer)?;
         let parse = |text: Option<String>| {
             let count: Result<Count, _> = text.unwrap_or_default().parse();
             count.map_err(|error| StoreError::new(CLAIMING, error))
