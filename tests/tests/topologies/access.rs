@@ -42,8 +42,14 @@ fn with_users(server: Server) -> Layout {
     users.into_iter().fold(Layout::of(server).password("all"), Layout::setting)
 }
 
+/// The rules of a user of the README, as `ACL SETUSER` takes them.
+pub(crate) fn user_rules(name: &str) -> &'static str {
+    let rules = README.lines().find_map(|line| line.strip_prefix("user ")?.strip_prefix(name)?.strip_prefix(' '));
+    rules.expect("the README tells of this user")
+}
+
 /// One attempt, with time enough for a slow machine.
-fn once(url: &str) -> Builder {
+pub(crate) fn once(url: &str) -> Builder {
     Publisher::builder(url).retries(0).timeout(Duration::from_secs(5))
 }
 

@@ -6,6 +6,7 @@ mod faults;
 mod gateway;
 mod name;
 mod publisher;
+mod refusals;
 mod sentinel;
 mod tail;
 mod tls;
