@@ -3,8 +3,8 @@
 //! A join that cannot be answered at once takes memory and a look at each watermark that moves, and
 //! whoever may open streams can bring many. Beyond the bound the newest is refused: it would wait
 //! longest, and its client comes back with the same cursor, so it misses nothing. To begin with a
-//! resync instead would cost the application a refetch for each; to refuse the oldest would throw away
-//! the wait that is nearly over.
+//! resync instead would cost the application a refetch for each; to refuse the oldest would throw
+//! away the wait that is nearly over.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -18,6 +18,9 @@ use crate::reader::delivery::{Joined, Start};
 use crate::reader::partition::PartitionState;
 use crate::reader::requests::Requests;
 
+/// The partition in which what was read makes no start, and why.
+type PartFailure = (Partition, ReadFailure);
+
 impl Reader {
     /// Begins a join whose addresses are followed.
     pub(in crate::reader) fn begin(&mut self, join: Join, requests: &mut Requests) {
@@ -67,7 +70,8 @@ impl Reader {
         } else if lacks_share {
             self.joins.await_share(join, requests);
         } else {
-            let pending = |address: &Arc<Address>| self.table.get(address).and_then(|f| f.pending.clone());
+            let table = &self.table;
+            let pending = |address: &Arc<Address>| table.get(address)?.pending.clone();
             self.joins.read(join, parts, pending, requests);
         }
     }
@@ -135,13 +139,15 @@ impl Reader {
 
     /// The starts of a join whose history was read. An error tells in which partition it does not
     /// do.
-    fn starts(&mut self, join: &RunningJoin, parts: Vec<ReadPart>) -> Result<Vec<Start>, (Partition, ReadFailure)> {
+    fn starts(&mut self, join: &RunningJoin, parts: Vec<ReadPart>) -> Result<Vec<Start>, PartFailure> {
         // Of one generation, or what was planned is void: also where nothing had to be read.
-        let is_outdated = |(part, _): &&ReadPart| part.generation != self.states[part.partition.index()].generation;
+        let generation = |part: &Part| self.states[part.partition.index()].generation;
+        let is_outdated = |(part, _): &&ReadPart| part.generation != generation(part);
         if let Some((part, _)) = parts.iter().find(is_outdated) {
             return Err((part.partition, ReadFailure::Outdated));
         }
-        let partial = parts.iter().find(|(part, _)| !part.is_whole()).map(|(part, _)| part.partition);
+        let partial = parts.iter().find(|(part, _)| !part.is_whole());
+        let partial = partial.map(|(part, _)| part.partition);
         let mut starts = Vec::with_capacity(parts.len());
         for (part, past) in parts {
             let partition = part.partition;
@@ -176,7 +182,8 @@ impl Reader {
         if past.last < read.at.id {
             return Err(ReadFailure::Behind);
         }
-        plan::learn(read, &past, &mut self.table, &self.encoder).map_err(|Crowded| ReadFailure::Crowded)?;
+        let learned = plan::learn(read, &past, &mut self.table, &self.encoder);
+        learned.map_err(|Crowded| ReadFailure::Crowded)?;
         if !is_wanted {
             return Ok(None);
         }

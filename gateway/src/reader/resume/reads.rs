@@ -51,7 +51,7 @@ impl ReadTicket {
         self.read.clone()
     }
 
-    /// Whether the read has begun, which then brings what the joins that asked for it have shares for.
+    /// Whether the read has begun. It brings what the joins that asked for it have shares for.
     pub fn is_sent(&self) -> bool {
         self.gathered.borrow().is_sent()
     }

@@ -128,7 +128,8 @@ impl Joins {
 
     /// Lets a join wait until the watermarks of partitions have each come to an id.
     pub fn await_watermark(&mut self, mut join: RunningJoin, until: &[(&PartitionState, Id)], requests: &mut Requests) {
-        let waits = until.iter().map(|(state, id)| self.watermark_beacons.wait(state, *id, requests));
+        let beacons = &mut self.watermark_beacons;
+        let waits = until.iter().map(|(state, id)| beacons.wait(state, *id, requests));
         let waits: Vec<_> = waits.collect();
         let guard = wait_for(join.key(), requests, async move {
             let is_reached = join_all(waits).await.into_iter().all(|is_reached| is_reached);
@@ -141,7 +142,8 @@ impl Joins {
     /// Lets a join wait for a share of the allowance.
     pub fn await_share(&mut self, mut join: RunningJoin, requests: &mut Requests) {
         let allowance = self.allowance.clone();
-        let guard = wait_for(join.key(), requests, async move { JoinEvent::ShareGranted(allowance.take().await) });
+        let share = async move { JoinEvent::ShareGranted(allowance.take().await) };
+        let guard = wait_for(join.key(), requests, share);
         join.await_share(guard);
         self.insert(join);
     }
@@ -164,7 +166,8 @@ impl Joins {
             Some(self.reads.read(requests.client(partition)?, &wish, &pending))
         };
         let tickets: Vec<Option<ReadTicket>> = parts.iter().map(&mut read).collect();
-        let reads: Vec<_> = tickets.iter().map(|ticket| ticket.as_ref().map(ReadTicket::read)).collect();
+        let reads = tickets.iter().map(|ticket| ticket.as_ref().map(ReadTicket::read));
+        let reads: Vec<Option<SharedRead>> = reads.collect();
         let over = CancellationToken::new();
         let tickets = tickets.into_iter().flatten().collect();
         let share = join.start_reading(tickets, over.clone().drop_guard());

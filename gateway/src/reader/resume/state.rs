@@ -41,7 +41,7 @@ const BEHIND: u8 = 8;
 
 /// Where a join under way stands.
 #[derive(Debug)]
-enum State {
+enum JoinState {
     /// It is being planned by what is known now, with its share of the allowance if it has one. It
     /// leaves this state in the same turn of the reader.
     Planning(Option<OwnedSemaphorePermit>),
@@ -85,7 +85,7 @@ pub enum ReadFailure {
 #[derive(Debug)]
 pub struct RunningJoin {
     request: Join,
-    state: State,
+    state: JoinState,
     /// Once it has had to wait, or to read.
     permit: Option<JoinPermit>,
     scope: ReadScope,
@@ -96,7 +96,7 @@ pub struct RunningJoin {
 impl RunningJoin {
     /// A join that is to be planned.
     pub fn new(request: Join) -> Self {
-        let (state, scope) = (State::Planning(None), ReadScope::Missing);
+        let (state, scope) = (JoinState::Planning(None), ReadScope::Missing);
         Self { request, state, permit: None, scope, waits_left: WAITS, behind_left: BEHIND }
     }
 
@@ -135,7 +135,7 @@ impl RunningJoin {
 
     /// Takes a share if it has none. False if none is free.
     pub fn take_share(&mut self, allowance: &Allowance) -> bool {
-        let State::Planning(share) = &mut self.state else { return false };
+        let JoinState::Planning(share) = &mut self.state else { return false };
         if share.is_none() {
             *share = allowance.try_take();
         }
@@ -145,19 +145,19 @@ impl RunningJoin {
     /// Planning → AwaitingWatermark. The wait ends with `guard`.
     pub fn await_watermark(&mut self, guard: DropGuard) {
         self.leave_planning();
-        self.state = State::AwaitingWatermark { _guard: guard };
+        self.state = JoinState::AwaitingWatermark { _guard: guard };
     }
 
     /// Planning → AwaitingShare. The wait ends with `guard`.
     pub fn await_share(&mut self, guard: DropGuard) {
         self.leave_planning();
-        self.state = State::AwaitingShare { _guard: guard };
+        self.state = JoinState::AwaitingShare { _guard: guard };
     }
 
     /// Planning → Reading. Gives away the share, which is for what is read.
     pub fn start_reading(&mut self, tickets: Vec<ReadTicket>, guard: DropGuard) -> Option<OwnedSemaphorePermit> {
         let share = self.leave_planning();
-        self.state = State::Reading { tickets, guard };
+        self.state = JoinState::Reading { tickets, guard };
         share
     }
 
@@ -169,11 +169,11 @@ impl RunningJoin {
     /// time.
     pub fn cancel(self) -> Vec<ReadTicket> {
         match self.state {
-            State::Reading { tickets, guard } if tickets.iter().any(ReadTicket::is_sent) => {
+            JoinState::Reading { tickets, guard } if tickets.iter().any(ReadTicket::is_sent) => {
                 guard.disarm();
                 Vec::new()
             }
-            State::Reading { tickets, .. } => tickets,
+            JoinState::Reading { tickets, .. } => tickets,
             _ => Vec::new(),
         }
     }
@@ -181,21 +181,21 @@ impl RunningJoin {
     /// AwaitingWatermark → Planning. Where the journal ends before the place that it waited for,
     /// only the store can tell of that place: it waits no more.
     pub fn settle_watermark(&mut self, is_reached: bool) {
-        debug_assert!(matches!(self.state, State::AwaitingWatermark { .. }), "{self:?}");
+        debug_assert!(matches!(self.state, JoinState::AwaitingWatermark { .. }), "{self:?}");
         self.waits_left = if is_reached { self.waits_left.saturating_sub(1) } else { 0 };
-        self.state = State::Planning(None);
+        self.state = JoinState::Planning(None);
     }
 
     /// AwaitingShare → Planning.
     pub fn grant_share(&mut self, share: Option<OwnedSemaphorePermit>) {
-        debug_assert!(matches!(self.state, State::AwaitingShare { .. }), "{self:?}");
-        self.state = State::Planning(share);
+        debug_assert!(matches!(self.state, JoinState::AwaitingShare { .. }), "{self:?}");
+        self.state = JoinState::Planning(share);
     }
 
     /// Reading → Planning. What was read makes a start, or [fails](Self::widen).
     pub fn finish_reading(&mut self, share: Option<OwnedSemaphorePermit>) {
-        debug_assert!(matches!(self.state, State::Reading { .. }), "{self:?}");
-        self.state = State::Planning(share);
+        debug_assert!(matches!(self.state, JoinState::Reading { .. }), "{self:?}");
+        self.state = JoinState::Planning(share);
     }
 
     /// What was read makes no start. True if it is to be planned again, and false if it is to be
@@ -225,10 +225,10 @@ impl RunningJoin {
         self.leave_planning()
     }
 
-    /// Takes the share out of [`State::Planning`].
+    /// Takes the share out of [`JoinState::Planning`].
     fn leave_planning(&mut self) -> Option<OwnedSemaphorePermit> {
         match &mut self.state {
-            State::Planning(share) => share.take(),
+            JoinState::Planning(share) => share.take(),
             state => {
                 debug_assert!(false, "not planned: {state:?}");
                 None

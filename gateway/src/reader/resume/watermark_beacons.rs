@@ -48,7 +48,8 @@ impl WatermarkBeacons {
             // A journal that ends before that id never had it. What it does have is on its way.
             let Ok(Stand { answered: (_, last), .. }) = settled else { return true };
             let end = until.min(last);
-            stand.wait_for(|stand| is_there(stand, end)).await.is_ok_and(|stand| is_there(&stand, until))
+            let arrived = stand.wait_for(|stand| is_there(stand, end)).await;
+            arrived.is_ok_and(|stand| is_there(&stand, until))
         }
     }
 
