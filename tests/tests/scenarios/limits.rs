@@ -185,3 +185,26 @@ async fn one_origin_does_not_use_up_the_turns_of_others() {
 fn ready(clients: &[Client]) -> usize {
     clients.iter().filter(|client| client.record().first_ready().is_some()).count()
 }
+
+/// Redis stands still, so nobody who comes can begin. Those over the limit come back until it answers.
+#[tokio::test]
+async fn those_who_wait_to_begin_are_bounded_and_all_begin_in_the_end() {
+    let stage = Stage::with(1, |setup| setup.with("limits.waiting", "16").with("beacon.interval", "60s")).await;
+    let gateway = &stage.gateways[0];
+    let waiting = async || gateway.metrics().await.sum("tidings_connections_waiting", &[]);
+    stage.redis.freeze();
+    let open = |n| Client::open(&format!("client {n}"), &[gateway.public()], &[&format!("t/{n}")]);
+    let clients: Vec<Client> = (0..40).map(open).collect();
+    // Of the 16, a quarter is kept for other client addresses.
+    eventually("the limit is reached", PATIENCE, async || waiting().await == 12.0).await;
+    eventually("the others are refused", PATIENCE, async || refused(gateway, "waiting").await >= 28.0).await;
+    assert_eq!(waiting().await, 12.0);
+    stage.redis.thaw();
+    crate::all_ready(&clients).await;
+    eventually("nobody waits", PATIENCE, async || waiting().await == 0.0).await;
+    for n in 0..40 {
+        stage.source.publish(&[&format!("t/{n}")]).await;
+    }
+    let records = clients.iter().map(Client::record);
+    stage.oracle.settle(records, PATIENCE).await.assert_all_delivered();
+}
