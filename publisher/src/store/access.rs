@@ -11,7 +11,7 @@ use redis::{
 use rustls::crypto::{CryptoProvider, ring};
 use tidings_shared::store_url::{Login, Secret, Server};
 
-use super::peer::{Peer, first_of, resolve};
+use super::peer::{HEAD_START, Peer, first_of, resolve};
 use super::refusal::Refusal;
 use super::tls::TlsReader;
 use super::verdict::Verdict;
@@ -84,7 +84,7 @@ impl Access {
             }
             Ok((connection, peer))
         };
-        first_of(addresses, connect).await
+        first_of(addresses, HEAD_START, connect).await
     }
 
     /// Connects to the server at that address, and logs in.
@@ -185,11 +185,12 @@ impl Access {
 /// neither password nor database sends nothing that shows it. HELLO needs no right and no login.
 async fn greet(connection: &mut MultiplexedConnection, server: &Server) -> Result<(), Error> {
     let answer: Result<Value, RedisError> = redis::cmd("HELLO").arg(2).query_async(connection).await;
-    match answer.map_err(|error| command_failure(server, "HELLO", error)) {
-        Err(error) if error.is_retryable() => Err(error),
-        // A refusal is an answer: what is asked for next will tell what it means.
-        _ => Ok(()),
-    }
+    let Err(error) = answer else { return Ok(()) };
+    // A server in protected mode closes the connection after this answer.
+    let is_denied = error.code() == Some("DENIED");
+    let error = command_failure(server, "HELLO", error);
+    // Any other refusal is an answer: what is asked for next will tell what it means.
+    if is_denied || error.is_retryable() { Err(error) } else { Ok(()) }
 }
 
 /// Takes ring where the program has chosen no other: rustls panics if several are compiled in and none is chosen.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::access::Access;
-use super::peer::{Peer, first_of, resolve};
+use super::peer::{HEAD_START, Peer, first_of, resolve};
 use super::primaries::Primaries;
 
 /// The time from one look-up to the next, give or take a fifth.
@@ -103,7 +103,7 @@ async fn accepts(access: &Access, peer: &Peer, addresses: &[SocketAddr]) -> bool
         let peer = Peer::new(peer.server().clone(), address);
         access.connect_to(&peer, ProtocolVersion::RESP3, &config).await
     };
-    timeout(LOGIN, first_of(addresses, log_in)).await.is_ok_and(|connected| connected.is_ok())
+    timeout(LOGIN, first_of(addresses, HEAD_START, log_in)).await.is_ok_and(|connected| connected.is_ok())
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct Peer {
 
 /// The address after the next one is tried this long after it, if neither has answered until then. RFC 8305 says
 /// 250 ms for a TCP handshake; here it is a whole login.
-const HEAD_START: Duration = Duration::from_millis(300);
+pub(super) const HEAD_START: Duration = Duration::from_millis(300);
 
 impl Peer {
     /// The server at this address.
@@ -47,6 +47,15 @@ impl Peer {
     /// A configuration of connections that lead to this address, whatever the name says.
     pub fn pin(&self, config: AsyncConnectionConfig) -> AsyncConnectionConfig {
         config.set_dns_resolver(Pinned(self.address))
+    }
+
+    /// The server, at its address if that suffices to reach it. What the server says of others is relative to this
+    /// address: its name may have several, each of another server. TLS needs the name to check the certificate.
+    pub(super) fn pinned_server(&self, tls: bool) -> Server {
+        match tls {
+            true => self.server.clone(),
+            false => Server::new(self.address.ip().to_string(), self.server.port),
+        }
     }
 
     /// Whether the server was named by its address, which leads nowhere else.
@@ -79,25 +88,26 @@ pub(super) async fn resolve(server: &Server) -> Result<Vec<SocketAddr>, Error> {
     if addresses.is_empty() { Err(failed("no address".to_owned())) } else { Ok(addresses) }
 }
 
-/// Connects to the first address that answers. Each gets a head start, so that a frozen one does not use up the time of
-/// the others.
-pub(super) async fn first_of<T, Connecting: Future<Output = Result<T, Error>>>(
-    addresses: &[SocketAddr],
-    connect: impl Fn(SocketAddr) -> Connecting,
+/// Tries all of these, until one succeeds. Each gets a head start before the next, so that a frozen one does not use up
+/// the time of the others.
+pub(super) async fn first_of<A: Clone, T, Trying: Future<Output = Result<T, Error>>>(
+    all: &[A],
+    head_start: Duration,
+    attempt: impl Fn(A) -> Trying,
 ) -> Result<T, Error> {
-    let mut left = addresses.iter();
+    let mut left = all.iter();
     let mut trying = FuturesUnordered::new();
     let mut failures = Vec::new();
     loop {
         let next = left.next();
-        trying.extend(next.map(|address| connect(*address)));
+        trying.extend(next.map(|one| attempt(one.clone())));
         let more = left.len() > 0;
         let answer = tokio::select! {
             answer = trying.next() => answer,
-            () = sleep(HEAD_START), if more => continue,
+            () = sleep(head_start), if more => continue,
         };
         match answer {
-            Some(Ok(connected)) => return Ok(connected),
+            Some(Ok(done)) => return Ok(done),
             Some(Err(error)) => failures.push(error),
             None => {}
         }
@@ -150,12 +160,13 @@ mod tests {
             3 => Err(away(address)),
             _ => Ok(address.port()),
         };
-        assert_eq!(first_of(&addresses(5), connect).await.unwrap(), 4);
+        assert_eq!(first_of(&addresses(5), HEAD_START, connect).await.unwrap(), 4);
     }
 
     #[tokio::test]
     async fn one_that_fails_makes_room_at_once_and_all_are_named() {
-        let error = first_of::<u8, _>(&addresses(3), async |address| Err(away(address))).await.unwrap_err();
+        let connect = async |address| Err::<u8, _>(away(address));
+        let error = first_of(&addresses(3), HEAD_START, connect).await.unwrap_err();
         let text = error.to_string();
         assert!(error.is_retryable() && (1..4).all(|port| text.contains(&format!(":{port} is away"))), "{text}");
     }

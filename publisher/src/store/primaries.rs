@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion};
 use tidings_shared::store_url::{RedisUrl, Server, Topology};
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 
 use super::access::Access;
 use super::map::Map;
-use super::peer::{Peer, resolve};
+use super::peer::{HEAD_START, Peer, first_of, resolve};
 use super::tls::{TlsFiles, TlsReader};
 use super::{cluster, sentinel};
 use crate::renewed::Renewed;
@@ -39,9 +40,9 @@ struct Inner {
     seeds: Vec<Server>,
     timeout: Duration,
     known: Renewed<Known>,
-    /// Whom to ask: those of the URL, and those that a cluster told of.
+    /// Whom to ask: those of the URL, and those that a cluster told of. A name may lead to several.
     advisers: Mutex<Vec<Server>>,
-    /// Which of them is asked first: the last that answered, until it is distrusted.
+    /// Which of all their addresses is asked first: the last that answered, until it is distrusted.
     first: AtomicUsize,
 }
 
@@ -53,8 +54,10 @@ struct Known {
 
 /// A map this young is the best there is: of many callers that fail together, the first few ask, not all.
 const YOUNG: Duration = Duration::from_millis(100);
-/// An attempt to ask goes to so many servers at the most; the next one begins with those after them.
-const ASKED: usize = 3;
+/// An attempt to ask goes to so many addresses at the most; the next one begins with those after them.
+const ASKED: usize = 16;
+/// An attempt leaves the last of so many parts of the time for what the answer is needed for.
+const PARTS: u32 = 4;
 
 impl Primaries {
     /// The primaries of the store at `url`, without asking yet. Asking all that are asked at once takes less than
@@ -199,48 +202,78 @@ impl Primaries {
 
     /// Asks who the primaries are.
     async fn ask_map(&self) -> Result<Known, Error> {
-        let map = self.ask(|server, config| async move { self.map_of(&server, &config).await }).await?;
+        let map = match (&self.inner.topology, self.inner.seeds.first()) {
+            (Topology::Standalone, Some(server)) => Map::one(server.clone()),
+            _ => self.ask(|adviser, config| async move { self.map_of(&adviser, &config).await }).await?,
+        };
         self.take_advisers(&map);
         Ok(Known { map: Arc::new(map), asked: Instant::now() })
     }
 
-    /// Asks one server after the other until one answers.
+    /// Asks one address after the other until one answers. One that answers wrongly makes room for the next at once, one
+    /// that is silent a little later.
     async fn ask<T, Answer: Future<Output = Result<T, Error>>>(
         &self,
-        question: impl Fn(Server, AsyncConnectionConfig) -> Answer,
+        question: impl Fn(Peer, AsyncConnectionConfig) -> Answer,
     ) -> Result<T, Error> {
         let inner = &self.inner;
-        let advisers = inner.advisers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let asked = advisers.len().min(ASKED);
-        // Something is left for what the answer is needed for.
-        let limit = inner.timeout / (asked as u32 + 1);
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
-        let mut failures: Vec<Error> = Vec::new();
-        for _ in 0..asked {
-            // Moved on before the answer, so that an attempt that its caller gives up does not begin here again.
-            let at = inner.first.fetch_add(1, Ordering::Relaxed);
-            let server = &advisers[at % advisers.len()];
-            match timeout(limit, question(server.clone(), config.clone())).await {
-                Ok(Ok(answer)) => {
-                    inner.first.store(at, Ordering::Relaxed);
-                    return Ok(answer);
-                }
-                Ok(Err(error)) => failures.push(error),
-                Err(_) => {
-                    failures.push(Error::told(ErrorKind::Timeout, format!("{server} did not answer in {limit:?}")))
-                }
-            }
-        }
-        Err(Error::of_all(failures))
+        let limit = inner.timeout * (PARTS - 1) / PARTS;
+        let asking = async {
+            let peers = self.resolve_advisers(limit / PARTS).await?;
+            let first = inner.first.load(Ordering::Relaxed);
+            let asked: Vec<usize> = (first..).take(peers.len().min(ASKED)).collect();
+            let head_start = HEAD_START.min(limit / (asked.len() as u32 + 1));
+            let config = AsyncConnectionConfig::new();
+            let config = config.set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
+            let (answer, at) = first_of(&asked, head_start, async |at: usize| {
+                // Moved on before the answer, so that an attempt that is given up does not begin here again.
+                inner.first.store(at.wrapping_add(1), Ordering::Relaxed);
+                Ok((question(peers[at % peers.len()].clone(), config.clone()).await?, at))
+            })
+            .await?;
+            inner.first.store(at, Ordering::Relaxed);
+            Ok(answer)
+        };
+        let late = |_| Err(Error::told(ErrorKind::Timeout, format!("{} did not answer in {limit:?}", self.names())));
+        timeout(limit, asking).await.unwrap_or_else(late)
     }
 
-    async fn map_of(&self, server: &Server, config: &AsyncConnectionConfig) -> Result<Map, Error> {
-        match &self.inner.topology {
-            Topology::Standalone => Ok(Map::one(server.clone())),
-            Topology::Sentinel { primary, .. } => {
-                sentinel::primary(&self.inner.to_sentinels, server, primary, config).await.map(Map::one)
+    /// All addresses of all advisers. A name that cannot be resolved hides no other. The addresses of a name are sorted,
+    /// as look-ups tell them in any order, and the next attempt is to begin after those of this one.
+    async fn resolve_advisers(&self, limit: Duration) -> Result<Vec<Peer>, Error> {
+        let advisers = self.inner.advisers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let resolving = advisers.iter().map(async |server| {
+            let late =
+                |_| Err(Error::told(ErrorKind::Timeout, format!("{} was not resolved in {limit:?}", server.host)));
+            timeout(limit, resolve(server)).await.unwrap_or_else(late)
+        });
+        let answers = join_all(resolving).await;
+        let (mut peers, mut failures) = (Vec::new(), Vec::new());
+        for (server, answer) in advisers.iter().zip(answers) {
+            match answer {
+                Ok(mut addresses) => {
+                    addresses.sort();
+                    peers.extend(addresses.into_iter().map(|address| Peer::new(server.clone(), address)));
+                }
+                Err(error) => failures.push(error),
             }
-            Topology::Cluster => cluster::map(&self.inner.access, server, config).await,
+        }
+        if peers.is_empty() { Err(Error::of_all(failures)) } else { Ok(peers) }
+    }
+
+    /// The advisers, for errors.
+    fn names(&self) -> String {
+        let advisers = self.inner.advisers.lock().unwrap_or_else(PoisonError::into_inner);
+        advisers.iter().take(ASKED).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    async fn map_of(&self, adviser: &Peer, config: &AsyncConnectionConfig) -> Result<Map, Error> {
+        match &self.inner.topology {
+            Topology::Standalone => Ok(Map::one(adviser.server().clone())),
+            Topology::Sentinel { primary, .. } => {
+                sentinel::primary(&self.inner.to_sentinels, adviser, primary, config).await.map(Map::one)
+            }
+            Topology::Cluster => cluster::map(&self.inner.access, adviser, config).await,
         }
     }
 

@@ -7,12 +7,13 @@ use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion, RedisError, 
 use tidings_shared::store_url::Server;
 
 use super::access::{Access, command_failure};
+use super::peer::Peer;
 use crate::{Error, ErrorKind};
 
 /// The server that `sentinel` takes for the primary called `name`.
 pub(super) async fn primary(
     access: &Access,
-    sentinel: &Server,
+    sentinel: &Peer,
     name: &str,
     config: &AsyncConnectionConfig,
 ) -> Result<Server, Error> {
@@ -26,7 +27,7 @@ pub(super) async fn primary(
 /// of these, and the one before still stands in its place; later that one is among the replicas.
 pub(super) async fn members(
     access: &Access,
-    sentinel: &Server,
+    sentinel: &Peer,
     name: &str,
     config: &AsyncConnectionConfig,
 ) -> Result<Vec<Server>, Error> {
@@ -39,17 +40,18 @@ pub(super) async fn members(
 
 async fn ask<T: FromRedisValue>(
     access: &Access,
-    sentinel: &Server,
+    sentinel: &Peer,
     question: [&str; 2],
     config: &AsyncConnectionConfig,
 ) -> Result<T, Error> {
     // Its login is another than that of the servers, so a refusal must say whose it is.
     let own = |error: Error| error.of("the sentinel");
-    let (mut connection, _) = access.connect(sentinel, ProtocolVersion::RESP2, config).await.map_err(own)?;
+    let connecting = access.connect_to(sentinel, ProtocolVersion::RESP2, config).await;
+    let mut connection = connecting.map_err(own)?;
     let answer: Result<T, RedisError> = redis::cmd("SENTINEL").arg(&question).query_async(&mut connection).await;
     answer.map_err(|error| match is_unknown_command(&error) {
         true => Error::told(ErrorKind::InvalidUrl, format!("{sentinel} is no sentinel")),
-        false => own(command_failure(sentinel, "SENTINEL", error)),
+        false => own(command_failure(sentinel.server(), "SENTINEL", error)),
     })
 }
 

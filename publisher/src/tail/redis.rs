@@ -18,7 +18,7 @@ use super::slice::{Arrived, Slice, Step};
 use super::wire::{ANSWER, Wire};
 use super::{Follow, Line, Reason};
 use crate::backoff::Backoff;
-use crate::store::{Generation, NameWatch, Primaries, RedisUrl, Server};
+use crate::store::{Generation, NameWatch, Primaries, RedisUrl, Server, Topology};
 use crate::{Error, ErrorKind};
 
 /// What is followed in Redis.
@@ -79,6 +79,8 @@ impl Wires {
 const CHECK: Duration = Duration::from_secs(10);
 /// The most that is read of what was missed, in bytes of messages, in each partition.
 const MISSED_BYTES: u64 = 64 * 1024 * 1024;
+/// How often a store of several servers is tried at first: about a second of waiting, if they answer at once.
+const TRIES: usize = 5;
 const CHANGING: &str = "the number of partitions is being changed, or was";
 
 impl RedisTail {
@@ -98,7 +100,7 @@ impl RedisTail {
             backoff,
             pending: VecDeque::new(),
         };
-        tail.connect().await?;
+        tail.connect_first().await?;
         Ok(tail)
     }
 
@@ -194,6 +196,22 @@ impl RedisTail {
             self.slices.iter().flat_map(|slice| &slice.addresses).map(Address::to_string).collect();
         self.control("tidings.ready", serde_json::json!({ "topics": topics }).to_string());
         Ok(())
+    }
+
+    /// Connects for the first time. A sentinel or node may name a server that is no primary any more, so others are asked
+    /// before that is a failure. One server is asked once.
+    async fn connect_first(&mut self) -> Result<(), Error> {
+        let tries = if *self.primaries.topology() == Topology::Standalone { 1 } else { TRIES };
+        for _ in 1..tries {
+            match self.connect().await {
+                Err(error) if error.is_retryable() => {
+                    sleep(self.backoff.next(fastrand::f64())).await;
+                    self.primaries.distrust(self.told).await;
+                }
+                result => return result,
+            }
+        }
+        self.connect().await
     }
 
     async fn come_back(&mut self) -> Result<(), Error> {
