@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`topology`] | Redis: one server, Sentinel or Cluster, and the faults that befall them |
 //! | [`gateway`] | the gateway under test, a child process on ports of its own |
+//! | [`forwarder`] | another address for a server, as behind a NAT |
 //! | [`front`] | a reverse proxy in front of gateways: Varnish, nghttpx, nginx or haproxy |
 //! | [`proxy`] | a TCP link that can be cut, frozen, slowed and refused |
 //! | [`lines`], [`sse`], [`conduct`] | the event stream as the standard reads it, and what our server must never send |
@@ -21,6 +22,7 @@ pub mod certificate;
 pub mod client;
 pub mod conduct;
 pub mod faults;
+pub mod forwarder;
 pub mod front;
 pub mod gateway;
 pub mod hosts;

@@ -1,6 +1,7 @@
 //! The harness's topologies: each comes up on each server, fails over, and its faults do what they say.
 
 mod access;
+mod addresses;
 mod cluster;
 mod faults;
 mod gateway;
