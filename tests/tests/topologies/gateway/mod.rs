@@ -1,6 +1,7 @@
 //! The gateway over topologies: whatever happens to a primary, what was published is delivered or resynced.
 
 mod cluster;
+mod nat;
 mod nodes;
 mod partitions;
 mod refusals;
