@@ -19,8 +19,8 @@ pub use attack::{ATTACKS, Attack, FILES};
 
 use visit::{Visit, visit};
 
-/// How long aborted connections take to close.
-const ENDING: Duration = Duration::from_millis(100);
+/// From one look at connections that are to close to the next.
+const LOOK: Duration = Duration::from_millis(10);
 /// The most connections of one attack at a time.
 const AT_ONCE: usize = 6_000;
 
@@ -81,6 +81,11 @@ impl SharedTally {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a connection still adds to it.
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     fn begin(&self) {
         self.change(|tally| tally.begun += 1);
     }
@@ -120,8 +125,10 @@ async fn run_phase(task: &Arc<AttackTask>, phase: AttackPhase) -> Vec<AttackTall
     }
     sleep(Duration::from_millis(phase.millis)).await;
     attacks.shutdown().await;
-    // Tasks that these had spawned are aborted too, and close once the runtime polls them.
-    sleep(ENDING).await;
+    // Tasks that these had spawned are aborted too, and close once the runtime polls them: not after this, so it waits.
+    while tallies.iter().any(SharedTally::is_shared) {
+        sleep(LOOK).await;
+    }
     tallies.iter().map(SharedTally::counts).collect()
 }
 
