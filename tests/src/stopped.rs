@@ -62,16 +62,28 @@ impl Drop for StoppedThread {
     }
 }
 
+/// The thread of this name. Waits for it: a thread has the name of the one that began it until it
+/// has set its own.
 fn find(process: u32, name: &str) -> Pid {
+    let begun = Instant::now();
+    loop {
+        let found = threads(process, name);
+        match found.as_slice() {
+            [thread] => return *thread,
+            _ if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            _ => panic!("threads of process {process} with the name {name}: {found:?}"),
+        }
+    }
+}
+
+fn threads(process: u32, name: &str) -> Vec<Pid> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("the process runs");
     let ids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let is_named = |id: &i32| {
         let comm = fs::read_to_string(format!("/proc/{process}/task/{id}/comm"));
         comm.is_ok_and(|comm| comm.trim_end() == name)
     };
-    let found: Vec<i32> = ids.filter(is_named).collect();
-    assert_eq!(found.len(), 1, "threads of process {process} with the name {name}");
-    Pid::from_raw(found[0])
+    ids.filter(is_named).map(Pid::from_raw).collect()
 }
 
 /// Stops a thread that this one traces, again and again until that happens while it waits.
