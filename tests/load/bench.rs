@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::attackers::PAGE;
 use crate::options::{Options, Over, Publishing, Store, Which};
 use crate::progress::Progress;
 use crate::sample::Sample;
@@ -107,7 +108,9 @@ impl Bench {
     /// Starts a gateway on Redis, which publishers go to as well, with no more than so many open files. `None` for others.
     pub async fn start_limited(&self, entrant: &Entrant, files: u32) -> Option<Server> {
         let Entrant::Gateway(kind) = entrant else { return None };
-        let options = Options { store: Store::Redis, publish: Publishing::Redis, ..self.options.clone() };
+        let mut options = Options { store: Store::Redis, publish: Publishing::Redis, ..self.options.clone() };
+        // Or the preflights of harmless clients would be refused.
+        options.set.push(("cors.origins".to_owned(), PAGE.to_owned()));
         Some(Server::limited_gateway(&options, *kind, files).await)
     }
 

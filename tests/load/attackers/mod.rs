@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 pub use attack::{ATTACKS, Attack, FILES};
+pub use resets::PAGE;
 
 use visit::{Visit, visit};
 

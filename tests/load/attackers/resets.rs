@@ -1,4 +1,4 @@
-//! Connections of HTTP/2 that open streams and reset them.
+//! Connections of HTTP/2 that open streams and reset them, or ask for what is harmless.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::Reason;
 use h2::client::{SendRequest, handshake};
-use http::Request;
+use http::{HeaderValue, Method, Request};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,11 +15,16 @@ use super::{AttackPhase, SharedTally};
 
 /// How many there are.
 pub const CONNECTIONS: u32 = 3;
+/// The origin of a page that may read streams and polls.
+pub const PAGE: &str = "http://app.example";
 /// From one stream of a connection to its next. All together they ask for more than `limits.rate`
 /// lets in.
 const EVERY: Duration = Duration::from_micros(1_400);
 /// Requests of a connection that wait for their answers.
 const AT_ONCE: usize = 90;
+/// Of so many harmless requests one is a poll, the other a preflight. Each poll takes a turn of
+/// `limits.rate`: were all of them polls, they would be over it, and wait or be refused.
+const POLLS: usize = 2;
 
 /// Opens one after the other, on a new connection if the gateway ends one.
 pub async fn repeat(to: SocketAddr, phase: AttackPhase, tally: SharedTally) {
@@ -44,7 +49,7 @@ async fn converse(
     let (mut sender, connection) = handshake(socket.connect(to).await.ok()?).await.ok()?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async { drop(connection.await) });
-    loop {
+    for number in 0.. {
         pace.tick().await;
         sender = sender.ready().await.ok()?;
         tally.begin();
@@ -53,7 +58,7 @@ async fn converse(
             tally.add("reset");
             continue;
         }
-        let (answer, _) = sender.send_request(request(to, "/v1/poll?topic=t/00000")?, true).ok()?;
+        let (answer, _) = sender.send_request(harmless(to, number)?, true).ok()?;
         let tally = tally.clone();
         tasks.spawn(async move {
             match answer.await {
@@ -66,6 +71,20 @@ async fn converse(
         }
         while tasks.try_join_next().is_some() {}
     }
+    None
+}
+
+/// A poll, or what a browser asks before a page of another origin may.
+fn harmless(to: SocketAddr, number: usize) -> Option<Request<()>> {
+    let poll = request(to, "/v1/poll?topic=t/00000")?;
+    if number.is_multiple_of(POLLS) {
+        return Some(poll);
+    }
+    let (mut head, ()) = poll.into_parts();
+    head.method = Method::OPTIONS;
+    head.headers.insert("origin", HeaderValue::from_static(PAGE));
+    head.headers.insert("access-control-request-method", HeaderValue::from_static("GET"));
+    Some(Request::from_parts(head, ()))
 }
 
 fn reset_one(sender: &mut SendRequest<Bytes>, to: SocketAddr) -> Option<()> {
