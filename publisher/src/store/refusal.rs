@@ -20,6 +20,8 @@ pub(super) enum Refusal {
     NoPassword,
     /// The server does not know the command.
     UnknownCommand,
+    /// The server does not know a command that a script calls, and does not say which.
+    UnknownInScript,
     /// The server speaks no RESP3.
     NoResp3,
     /// The server has no such database.
@@ -53,8 +55,9 @@ const WORDS: [(&str, Refusal); 15] = [
     ("no password is set", Refusal::NoPassword),
     ("unknown command 'hello'", Refusal::NoResp3),
     ("unknown command `hello`", Refusal::NoResp3),
+    // "Unknown Redis command called from script", of Valkey without "Redis".
+    ("command called from script", Refusal::UnknownInScript),
     ("unknown command", Refusal::UnknownCommand),
-    ("unknown redis command", Refusal::UnknownCommand),
     ("unknown subcommand", Refusal::UnknownCommand),
     ("db index is out of range", Refusal::NoDatabase),
     ("invalid db index", Refusal::NoDatabase),
@@ -91,6 +94,10 @@ impl Refusal {
             Self::NoPassword => "the URL must not have a password",
             Self::UnknownCommand => {
                 "use Redis 7.0 or Valkey 8 or later without rename-command, and no proxy that filters commands"
+            }
+            Self::UnknownInScript => {
+                "the script calls a command that this server does not know: use Redis 7.0 or Valkey 8 or later \
+                 without rename-command for the commands that its user in the README has"
             }
             Self::NoResp3 => {
                 "RESP3 is needed: use Redis 7.0 or Valkey 8 or later without rename-command HELLO, \

@@ -149,6 +149,7 @@ mod tests {
             ("NOPROTO unsupported protocol version", refused.clone()),
             ("ERR unknown command 'HELLO', with args beginning with: '3' ", refused.clone()),
             ("ERR Unknown Redis command called from script script: 5a, on @user_script:1.", refused.clone()),
+            ("ERR Unknown command called from script script: 5a, on @user_script:1.", refused.clone()),
             ("ERR unknown subcommand 'SHARDS'. Try CLUSTER HELP.", refused.clone()),
             ("ERR AUTH <password> called without any password configured", refused.clone()),
             ("DENIED Redis is running in protected mode", refused),

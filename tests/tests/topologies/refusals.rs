@@ -284,7 +284,7 @@ async fn renamed_commands(server: Server) {
     let rows: [(&str, &[&str], &[&str]); 6] = [
         ("EVALSHA", &["evalsha: ", "unknown command", UNKNOWN], &["evalsha: ", "unknown command", UNKNOWN]),
         ("EVAL", &["eval: ", "unknown command", UNKNOWN], &["eval: ", "unknown command", UNKNOWN]),
-        ("XADD", &["evalsha: ", "called from script", UNKNOWN], &["evalsha: ", "called from script", UNKNOWN]),
+        ("XADD", &["evalsha: ", "the script calls", UNKNOWN], &["evalsha: ", "the script calls", UNKNOWN]),
         ("HELLO", &[], &["hello: ", "resp3 is needed", "no proxy"]),
         ("SUBSCRIBE", &[], &["subscribe: ", "unknown command", UNKNOWN]),
         ("INFO", &[], &["info: ", "unknown command", UNKNOWN]),
