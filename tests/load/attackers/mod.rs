@@ -124,6 +124,8 @@ async fn run_phase(task: &Arc<AttackTask>, phase: AttackPhase) -> Vec<AttackTall
     for _ in 0..resets::CONNECTIONS {
         attacks.spawn(resets::repeat(task.public, phase, tally.clone()));
     }
+    // Or it would count as one of a connection below, for ever.
+    drop(tally);
     sleep(Duration::from_millis(phase.millis)).await;
     attacks.shutdown().await;
     // Tasks that these had spawned are aborted too, and close once the runtime polls them: not after this, so it waits.
