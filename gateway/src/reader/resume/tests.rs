@@ -18,7 +18,7 @@ use super::{JoinEvent, JoinKey};
 use crate::control::Reason;
 use crate::reader::delivery::{ConnectionKey, Delivery, Joined};
 use crate::reader::requests::Answer;
-use crate::reader::tests::rig::{Rig, address, after, events, ids, ids_of, the_partition};
+use crate::reader::tests::rig::{Rig, address, after, events, ids, ids_of, next_answer, the_partition};
 use crate::reader::{Command, From, Parcel};
 use crate::store::StoreError;
 
@@ -259,7 +259,7 @@ async fn joins_wait_for_a_share_of_what_all_replays_may_take() {
     rig.reader.table.get_mut(&address("b")).unwrap().pending = None;
     for _ in 0..10 {
         tokio::task::yield_now().await;
-        assert!(rig.requests.next().now_or_never().is_none(), "both wait");
+        assert!(next_answer(&mut rig.requests).is_none(), "both wait");
     }
     let nothing_missed = rig.ask(&["a"], From::Now);
     assert!(rig.joined(nothing_missed).is_some(), "who missed nothing does not wait");
@@ -332,7 +332,7 @@ async fn any_beacon_settles_a_cursor_ahead_when_the_one_sent_for_it_is_refused()
     let refused = StoreError { passing: true, ..StoreError::new("sending a beacon", "OOM") };
     rig.reader.take_answer(Answer::Lift(partition, number, Err(refused)), &mut rig.requests).unwrap();
     rig.reader.flush();
-    assert!(rig.requests.next().now_or_never().is_none(), "it waits");
+    assert!(next_answer(&mut rig.requests).is_none(), "it waits");
     rig.requests.beacon(the_partition(), Id::ZERO);
     tokio::time::timeout(Duration::from_secs(10), rig.settle()).await.expect("it does not wait for the clock");
     assert_eq!(rig.joined(key).unwrap()[0].resync, [(address("a"), Reason::Cursor)]);
@@ -401,14 +401,14 @@ async fn a_read_that_is_sent_keeps_the_shares_of_joins_that_left_until_it_ends()
     let (acknowledge, acknowledged) = watch::channel(false);
     rig.reader.table.get_mut(&address("a")).unwrap().pending = Some(acknowledged);
     let keys: Vec<_> = (0..64).map(|_| rig.ask(&["a"], after(began))).collect();
-    assert!(rig.requests.next().now_or_never().is_none());
+    assert!(next_answer(&mut rig.requests).is_none());
     let cancel = keys.into_iter().map(|key| Command::Cancel(0, key));
     rig.reader.take_commands(cancel, &mut rig.requests);
-    assert!(rig.requests.next().now_or_never().is_none());
+    assert!(next_answer(&mut rig.requests).is_none());
     assert_eq!(rig.reader.joins.allowance().left(), 0, "it brings what they have shares for");
     let honest = rig.ask(&["b"], after(began));
     assert!(matches!(rig.answer().await, Answer::Subscribed(..)));
-    assert!(rig.requests.next().now_or_never().is_none(), "it waits for one read, and for no client");
+    assert!(next_answer(&mut rig.requests).is_none(), "it waits for one read, and for no client");
     acknowledge.send_replace(true);
     rig.reader.table.get_mut(&address("b")).unwrap().pending = None;
     rig.settle().await;

@@ -14,6 +14,7 @@ use super::*;
 use crate::hub::tests::rig::{Seen, parse};
 use crate::hub::{Follow, Hub, HubOptions, StaleBound};
 use crate::reader::delivery::ConnectionKey;
+use crate::reader::tests::rig::next_answer;
 
 const NAMES: [&str; 3] = ["a", "b", "@c"];
 
@@ -243,7 +244,7 @@ impl World {
     }
 
     fn take_answer(&mut self) -> bool {
-        let Some(Some(answer)) = self.rig.requests.next().now_or_never() else { return false };
+        let Some(answer) = next_answer(&mut self.rig.requests) else { return false };
         self.rig.reader.take_answer(answer, &mut self.rig.requests).unwrap();
         self.rig.reader.flush();
         true

@@ -1,7 +1,10 @@
 //! A reader over the embedded store, with one worker, that tests drive a step at a time.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -165,6 +168,31 @@ impl Rig {
         let channel = self.reader.options.namespace.keys(the_partition()).stream(&address(name));
         let push = Push { channel: channel.into(), text: text.into() };
         self.reader.take_pushes(std::iter::once(push), &mut self.requests);
+    }
+}
+
+/// The next answer, if it can come without anything from outside. To wait is not enough for "no":
+/// a set of futures also gives way to others, and then asks to be polled again.
+pub fn next_answer(requests: &mut Requests) -> Option<Answer> {
+    let woken = Arc::new(WokenFlag::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut next = pin!(requests.next());
+    loop {
+        match next.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending if woken.0.swap(false, Ordering::Relaxed) => {}
+            Poll::Pending => return None,
+        }
+    }
+}
+
+/// Whether a task is to be polled again.
+#[derive(Debug, Default)]
+struct WokenFlag(AtomicBool);
+
+impl Wake for WokenFlag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::*;
 use crate::reader::partition::PartitionState;
-use crate::reader::tests::rig::recovered;
+use crate::reader::tests::rig::{next_answer, recovered};
 use crate::store::Session;
 
 /// The most joins under way.
@@ -249,7 +249,7 @@ impl World {
     }
 
     fn take_answer(&mut self, change: impl Fn(Answer) -> Answer) -> bool {
-        let Some(Some(answer)) = self.rig.requests.next().now_or_never() else { return false };
+        let Some(answer) = next_answer(&mut self.rig.requests) else { return false };
         self.rig.reader.take_answer(change(answer), &mut self.rig.requests).unwrap();
         true
     }
