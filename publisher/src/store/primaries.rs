@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion};
 use tidings_shared::store_url::{RedisUrl, Server, Topology};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::access::Access;
 use super::map::Map;
@@ -218,24 +218,26 @@ impl Primaries {
     ) -> Result<T, Error> {
         let inner = &self.inner;
         let limit = inner.timeout * (PARTS - 1) / PARTS;
-        let asking = async {
-            let peers = self.resolve_advisers(limit / PARTS).await?;
-            let first = inner.first.load(Ordering::Relaxed);
-            let asked: Vec<usize> = (first..).take(peers.len().min(ASKED)).collect();
-            let head_start = HEAD_START.min(limit / (asked.len() as u32 + 1));
-            let config = AsyncConnectionConfig::new();
-            let config = config.set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
-            let (answer, at) = first_of(&asked, head_start, async |at: usize| {
-                // Moved on before the answer, so that an attempt that is given up does not begin here again.
-                inner.first.store(at.wrapping_add(1), Ordering::Relaxed);
-                Ok((question(peers[at % peers.len()].clone(), config.clone()).await?, at))
-            })
-            .await?;
-            inner.first.store(at, Ordering::Relaxed);
-            Ok(answer)
-        };
-        let late = |_| Err(Error::told(ErrorKind::Timeout, format!("{} did not answer in {limit:?}", self.names())));
-        timeout(limit, asking).await.unwrap_or_else(late)
+        let deadline = Instant::now() + limit;
+        let peers = self.resolve_advisers(limit / PARTS).await?;
+        let first = inner.first.load(Ordering::Relaxed);
+        let asked: Vec<usize> = (first..).take(peers.len().min(ASKED)).collect();
+        let head_start = HEAD_START.min(limit / (asked.len() as u32 + 1));
+        let config = AsyncConnectionConfig::new();
+        let config = config.set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
+        let (answer, at) = first_of(&asked, head_start, async |at: usize| {
+            // Moved on before the answer, so that an attempt that is given up does not begin here again.
+            inner.first.store(at.wrapping_add(1), Ordering::Relaxed);
+            let peer = &peers[at % peers.len()];
+            // Of its own, so that the error tells what each of the others said.
+            let late = |_| Err(Error::told(ErrorKind::Timeout, format!("{peer} did not answer in {limit:?}")));
+            let asking = question(peer.clone(), config.clone());
+            let answer = timeout_at(deadline.into(), asking).await.unwrap_or_else(late)?;
+            Ok((answer, at))
+        })
+        .await?;
+        inner.first.store(at, Ordering::Relaxed);
+        Ok(answer)
     }
 
     /// All addresses of all advisers. A name that cannot be resolved hides no other. The addresses of a name are sorted,
@@ -259,12 +261,6 @@ impl Primaries {
             }
         }
         if peers.is_empty() { Err(Error::of_all(failures)) } else { Ok(peers) }
-    }
-
-    /// The advisers, for errors.
-    fn names(&self) -> String {
-        let advisers = self.inner.advisers.lock().unwrap_or_else(PoisonError::into_inner);
-        advisers.iter().take(ASKED).map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
     async fn map_of(&self, adviser: &Peer, config: &AsyncConnectionConfig) -> Result<Map, Error> {
