@@ -13,7 +13,7 @@ use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Cluster, Layout, Server, Setup, eventually};
 use tokio::time::timeout;
 
-use super::{ADDRESSES, assert_once, builder, publish_through, slot_of, stream, under_way};
+use super::{ADDRESSES, assert_once, builder, hold_writes, publish_through, slot_of, stream, under_way};
 use crate::on_each_server;
 
 on_each_server!(crash, frozen, failover, slot_that_moves, slot_half_moved, channels, silent_node);
@@ -51,6 +51,7 @@ async fn frozen(server: Server) {
     let old = cluster.primary_of(slot).await;
     let acknowledged = publish_through(&publisher, async {
         under_way(&publisher).await;
+        hold_writes(old).await;
         old.freeze();
         let other = async || cluster.primary_of(slot).await.addr() != old.addr();
         eventually("another primary", PATIENCE, other).await;

@@ -52,6 +52,14 @@ async fn under_way(publisher: &Publisher) {
     eventually("events are published", PATIENCE, async || publisher.stats().published > 100).await;
 }
 
+/// Has a primary acknowledge nothing more, so that its replicas have all that it did acknowledge. Or it
+/// could be stopped between the two, and a failover loses what only the primary has.
+async fn hold_writes(primary: &Node) {
+    let _: String = primary.ask("CLIENT", &["PAUSE", "60000", "WRITE"]).await.unwrap();
+    // It writes to its replicas before it looks for the next command.
+    let _: String = primary.ask("PING", &[]).await.unwrap();
+}
+
 /// What is in the stream of an address: versions with their ids, in order.
 async fn stream(node: &Node, partitions: Partitions, address: &str) -> Vec<(String, String)> {
     let address: Address = address.parse().unwrap();

@@ -7,7 +7,7 @@ use tidings_publisher::{Event, Partitions, Publisher};
 use tidings_tests::wait::PATIENCE;
 use tidings_tests::{Sentinel, Server, eventually};
 
-use super::{ADDRESSES, assert_once, builder, publish_through, stream, under_way};
+use super::{ADDRESSES, assert_once, builder, hold_writes, publish_through, stream, under_way};
 use crate::on_each_server;
 
 on_each_server!(crash, frozen, failover, sentinels_away);
@@ -38,6 +38,7 @@ async fn frozen(server: Server) {
     let old = topology.primary().await;
     let acknowledged = publish_through(&publisher, async {
         under_way(&publisher).await;
+        hold_writes(old).await;
         old.freeze();
         let other = async || topology.primary().await.addr() != old.addr();
         eventually("another primary", PATIENCE, other).await;
