@@ -52,6 +52,8 @@ async fn a_stream_entry_that_is_no_text_resyncs_its_address_alone() {
     witness.ready().await;
     let cursor = witness.record().cursor().unwrap();
     let serial = stage.source.publish(&["a"]).await;
+    // Or a client might begin before it, need no history, and have it live.
+    witness.got(serial).await;
     send(&stage.redis, &["XADD", "{tidings:0}:t:b", "*", "m"], NO_TEXT).await;
     // They come together, so that one read serves them all.
     let names: Vec<String> = (0..20).map(|n| format!("late {n}")).collect();
